@@ -1,0 +1,57 @@
+//! The closed list of ways in which an answer may be less than whole; each is said in the answer, metrics and trace.
+
+use std::fmt;
+
+/// One way an answer was degraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Degraded {
+    /// The question could not be embedded: keyword (BM25) search only.
+    EmbedLexicalOnly,
+    /// A shard did not answer in time; the others did.
+    RetrievalPartial,
+    /// A model failed and another one of the configured chain answered.
+    LlmFallback,
+    /// A model broke off midway and the next one started over.
+    LlmStreamRestarted,
+    /// A model's stream was cut at a limit of length or time.
+    LlmStreamLimit,
+    /// No configured model answered: the best passages' own sentences stand in.
+    GenerationExtractive,
+}
+
+impl Degraded {
+    /// All codes.
+    pub const ALL: [Self; 6] = [
+        Self::EmbedLexicalOnly,
+        Self::RetrievalPartial,
+        Self::LlmFallback,
+        Self::LlmStreamRestarted,
+        Self::LlmStreamLimit,
+        Self::GenerationExtractive,
+    ];
+
+    /// The stable code that clients, metrics and traces carry, for example `embed.lexical_only`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EmbedLexicalOnly => "embed.lexical_only",
+            Self::RetrievalPartial => "retrieval.partial",
+            Self::LlmFallback => "llm.fallback",
+            Self::LlmStreamRestarted => "llm.stream_restarted",
+            Self::LlmStreamLimit => "llm.stream_limit",
+            Self::GenerationExtractive => "generation.extractive",
+        }
+    }
+
+    /// The degradation with this code.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|degraded| degraded.as_str() == code)
+    }
+}
+
+impl fmt::Display for Degraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

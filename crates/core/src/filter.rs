@@ -1,0 +1,180 @@
+//! Search filters over metadata: `{"must": […], "must_not": […], "should": […]}` (shared/API shape).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The most conditions one filter may hold.
+const MAX_CONDITIONS: usize = 64;
+
+/// All of `must`, none of `must_not`, and, where it is not empty, at least one of `should`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Every one must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub must: Vec<Condition>,
+    /// None may hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub must_not: Vec<Condition>,
+    /// At least one must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub should: Vec<Condition>,
+}
+
+/// A test of one field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RawCondition", into = "RawCondition")]
+pub struct Condition {
+    /// `document_id`, `title`, or `metadata.` and a path of keys joined by dots.
+    pub key: String,
+    /// What must be true of it.
+    pub predicate: Predicate,
+}
+
+/// What a condition asks of a field. On an array field, one element that fits is enough.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Predicate {
+    /// Equal to one of these (never empty).
+    AnyOf(Vec<Scalar>),
+    /// A number within bounds; at least one bound is set.
+    Range {
+        /// Greater than or equal.
+        gte: Option<f64>,
+        /// Greater than.
+        gt: Option<f64>,
+        /// Less than or equal.
+        lte: Option<f64>,
+        /// Less than.
+        lt: Option<f64>,
+    },
+}
+
+/// A value that equality is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A text, compared exactly.
+    Text(String),
+}
+
+impl Filter {
+    /// Whether it has no condition at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.must.is_empty() && self.must_not.is_empty() && self.should.is_empty()
+    }
+
+    /// Checks the number of conditions and every key.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, naming the condition.
+    pub fn validate(&self) -> Result<()> {
+        let count = self.must.len() + self.must_not.len() + self.should.len();
+        if count > MAX_CONDITIONS {
+            return Err(Error::invalid(format!("the filter has {count} conditions; the limit is {MAX_CONDITIONS}")));
+        }
+        self.must.iter().chain(&self.must_not).chain(&self.should).try_for_each(|c| check_key(&c.key))
+    }
+}
+
+fn check_key(key: &str) -> Result<()> {
+    if matches!(key, "document_id" | "title") {
+        return Ok(());
+    }
+    let path = key.strip_prefix("metadata.").unwrap_or_default();
+    if path.is_empty() || path.split('.').any(str::is_empty) || path.contains(['[', ']', '"']) {
+        return Err(Error::invalid(format!("filter key '{key}' must be document_id, title or metadata.<name>")));
+    }
+    Ok(())
+}
+
+/// The JSON shape: `match` takes a scalar or an array of scalars; the bounds take numbers.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCondition {
+    key: String,
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    equals: Option<OneOrMany>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gte: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gt: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lte: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lt: Option<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(Scalar),
+    Many(Vec<Scalar>),
+}
+
+impl TryFrom<RawCondition> for Condition {
+    type Error = String;
+
+    fn try_from(raw: RawCondition) -> Result<Self, String> {
+        let RawCondition { key, equals, gte, gt, lte, lt } = raw;
+        let bounded = [gte, gt, lte, lt].iter().any(Option::is_some);
+        let predicate = match (equals, bounded) {
+            (Some(_), true) => return Err(format!("condition on '{key}' has both match and a bound")),
+            (None, false) => return Err(format!("condition on '{key}' needs match, gte, gt, lte or lt")),
+            (None, true) => Predicate::Range { gte, gt, lte, lt },
+            (Some(OneOrMany::One(value)), false) => Predicate::AnyOf(vec![value]),
+            (Some(OneOrMany::Many(values)), false) if values.is_empty() => {
+                return Err(format!("condition on '{key}' matches an empty list"));
+            }
+            (Some(OneOrMany::Many(values)), false) => Predicate::AnyOf(values),
+        };
+        Ok(Self { key, predicate })
+    }
+}
+
+impl From<Condition> for RawCondition {
+    fn from(condition: Condition) -> Self {
+        let mut raw = Self { key: condition.key, equals: None, gte: None, gt: None, lte: None, lt: None };
+        match condition.predicate {
+            Predicate::AnyOf(mut values) if values.len() == 1 => raw.equals = values.pop().map(OneOrMany::One),
+            Predicate::AnyOf(values) => raw.equals = Some(OneOrMany::Many(values)),
+            Predicate::Range { gte, gt, lte, lt } => (raw.gte, raw.gt, raw.lte, raw.lt) = (gte, gt, lte, lt),
+        }
+        raw
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_documented_shape_round_trips() {
+        let json = r#"{"must":[{"key":"metadata.lang","match":"de"},{"key":"metadata.year","gte":2020.0}],"must_not":[{"key":"document_id","match":["a","b"]}]}"#;
+        let filter: Filter = serde_json::from_str(json).unwrap();
+        filter.validate().unwrap();
+        assert_eq!(serde_json::to_string(&filter).unwrap(), json);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_its_key() {
+        for (bad, says) in [
+            (r#"{"must":[{"key":"metadata.a"}]}"#, "metadata.a"),
+            (r#"{"must":[{"key":"metadata.a","match":[]}]}"#, "empty list"),
+            (r#"{"must":[{"key":"metadata.a","match":1,"gt":2}]}"#, "both"),
+            (r#"{"must":[{"key":"metadata.a","matches":1}]}"#, "matches"),
+            (r#"{"or":[]}"#, "or"),
+        ] {
+            let error = serde_json::from_str::<Filter>(bad).unwrap_err().to_string();
+            assert!(error.contains(says), "{bad}: {error}");
+        }
+        let filter: Filter = serde_json::from_str(r#"{"must":[{"key":"tenant","match":"other"}]}"#).unwrap();
+        assert!(filter.validate().unwrap_err().message.contains("'tenant'"));
+    }
+}

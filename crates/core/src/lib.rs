@@ -1,0 +1,24 @@
+//! Domain types, ids, the closed error code and the port traits: what every other crate speaks. No I/O.
+
+mod answer;
+mod chunk;
+mod degraded;
+mod document;
+mod error;
+mod filter;
+mod ids;
+mod job;
+pub mod ports;
+mod principal;
+mod search;
+
+pub use answer::{ChatEvent, ChatRequest, ChatStream, Citation, FinishReason, Passage, Prompt, Usage};
+pub use chunk::{Chunk, point_id};
+pub use degraded::Degraded;
+pub use document::{Document, DocumentStatus, DocumentVersion, Metadata, validate_metadata};
+pub use error::{Error, ErrorCode, Result};
+pub use filter::{Condition, Filter, Predicate, Scalar};
+pub use ids::{DocumentId, JobId, TenantId};
+pub use job::{Job, JobKind, JobStatus, Stage};
+pub use principal::{Access, GroupAccess, Principal, Scope};
+pub use search::{Hit, SearchMode, SearchResult, ShardReport, VectorQuery};

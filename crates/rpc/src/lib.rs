@@ -1,0 +1,1 @@
+//! ragstone-rpc

@@ -1,0 +1,1 @@
+//! The command line, and `ragstone up`: all five services in one process.
