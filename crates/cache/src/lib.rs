@@ -1,1 +1,5 @@
-//! ragstone-cache
+//! Implementations of the `Cache` port.
+
+mod memory;
+
+pub use memory::MemoryCache;

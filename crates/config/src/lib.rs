@@ -1,1 +1,9 @@
-//! ragstone-config
+//! Configuration: command line > environment (`RAGSTONE__SECTION__KEY`) > TOML file > defaults. Knows no service.
+
+mod dump;
+mod load;
+mod reference;
+
+pub use dump::dump;
+pub use load::{ConfigError, Merged, Sources};
+pub use reference::reference;

@@ -1,1 +1,18 @@
-//! ragstone-rpc
+//! How every service starts, serves, is called, is watched and stops.
+
+mod admin;
+mod client;
+mod config;
+mod health;
+mod observe;
+mod run;
+mod server;
+mod status;
+
+pub use admin::{Admin, serve_admin};
+pub use client::{connect, deadline, request};
+pub use config::{ServerConfig, ServiceConfig};
+pub use health::{CheckReport, Health, Report};
+pub use run::{CONFIG_EXIT, Runtime, SECTIONS, bind, exit_code, load, run, stop_signal};
+pub use server::Server;
+pub use status::{error_from, status};
