@@ -1,1 +1,8 @@
-//! ragstone-testkit
+//! For tests: whole stacks of real processes, a REST client, a gate to hold calls between services.
+
+pub mod client;
+pub mod fake_openai;
+pub mod gate;
+pub mod ports;
+pub mod process;
+pub mod stack;

@@ -1,0 +1,55 @@
+# The project's commands; README.md explains them. CI calls `make lint` and `make test`.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TOOLS := .cache/tools
+BUF := $(TOOLS)/bin/buf
+BUF_VERSION := 1.75.0
+RAGSTONE := cargo run --quiet --release --locked --package ragstone --
+
+.PHONY: help
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: ## Build, fetch the model, start everything, ingest docs/, ask three questions, stop
+	scripts/demo.sh
+
+.PHONY: up
+up: models ## Start everything and leave it running (Ctrl-C stops it)
+	$(RAGSTONE) up
+
+.PHONY: models
+models: ## Fetch the embedding model (23 MB) into the user's cache directory
+	$(RAGSTONE) models pull
+
+.PHONY: test
+test: ## Run all tests
+	scripts/test-tools.sh
+	cargo build --locked --workspace --bins
+	cargo run --quiet --locked --package ragstone -- models pull
+	RAGSTONE_REQUIRE_MODEL=1 cargo test --locked --workspace
+
+.PHONY: lint
+lint: $(BUF) ## Check formatting, lints and protos
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+	$(BUF) lint proto
+	scripts/proto-breaking.sh $(BUF)
+
+.PHONY: bench
+bench: models ## Measure start-up, retrieval quality and answers (docs/performance.md)
+	scripts/bench.sh
+
+.PHONY: docs
+docs: ## Renew the generated pages of docs/
+	RAGSTONE_UPDATE_DOCS=1 cargo test --locked --package ragstone-tests --test docs
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+$(BUF):
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check buf-bin==$(BUF_VERSION)

@@ -1,0 +1,116 @@
+//! A real server on loopback: health follows readiness, panics are contained, stopping drains.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::routing::get;
+use ragstone_rpc::{Health, Runtime, Server, ServerConfig, connect};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+struct Running {
+    url: String,
+    health: Health,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+async fn start(router: axum::Router, server: ServerConfig) -> Running {
+    // The HTTP client insists on a provider even for plain HTTP; another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (health, shutdown) = (Health::default(), CancellationToken::new());
+    let runtime = Runtime { name: "test", listener, shutdown: shutdown.clone(), health: health.clone(), server };
+    let task = tokio::spawn(Server::with_router(runtime, router).serve());
+    Running { url, health, shutdown, task }
+}
+
+async fn serving(url: &str, wanted: ServingStatus) {
+    let mut client = HealthClient::new(connect(url).unwrap());
+    let mut updates = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let until = async { while updates.message().await.unwrap().unwrap().status() != wanted {} };
+    tokio::time::timeout(Duration::from_secs(5), until).await.unwrap();
+}
+
+#[tokio::test]
+async fn health_follows_the_critical_dependency() {
+    let running = start(axum::Router::new(), ServerConfig::default()).await;
+    let up = Arc::new(AtomicBool::new(true));
+    let state = up.clone();
+    running.health.register("store", true, move || {
+        let up = state.load(Ordering::SeqCst);
+        async move { if up { Ok(()) } else { Err("gone".to_owned()) } }
+    });
+    serving(&running.url, ServingStatus::Serving).await;
+    up.store(false, Ordering::SeqCst);
+    serving(&running.url, ServingStatus::NotServing).await;
+    up.store(true, Ordering::SeqCst);
+    serving(&running.url, ServingStatus::Serving).await;
+    running.shutdown.cancel();
+    running.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_panicking_handler_answers_500_and_the_server_goes_on() {
+    let router = axum::Router::new()
+        .route("/panic", get(|| async { if true { panic!("on purpose") } }))
+        .route("/fine", get(|| async { "fine" }));
+    let running = start(router, ServerConfig::default()).await;
+    let client = reqwest::Client::new();
+    assert_eq!(client.get(format!("{}/panic", running.url)).send().await.unwrap().status(), 500);
+    assert_eq!(client.get(format!("{}/fine", running.url)).send().await.unwrap().text().await.unwrap(), "fine");
+    running.shutdown.cancel();
+    running.task.await.unwrap().unwrap();
+}
+
+/// A route that says when it was entered and answers when it is told to.
+fn slow_route() -> (axum::Router, Arc<Notify>, oneshot::Receiver<()>) {
+    let release = Arc::new(Notify::new());
+    let (entered, has_entered) = oneshot::channel();
+    let entered = Arc::new(std::sync::Mutex::new(Some(entered)));
+    let gate = release.clone();
+    let handler = move || async move {
+        if let Some(entered) = entered.lock().unwrap().take() {
+            entered.send(()).unwrap();
+        }
+        gate.notified().await;
+        "finished"
+    };
+    (axum::Router::new().route("/slow", get(handler)), release, has_entered)
+}
+
+#[tokio::test]
+async fn stopping_lets_requests_under_way_finish() {
+    let (router, release, entered) = slow_route();
+    let running = start(router, ServerConfig::default()).await;
+    let request = tokio::spawn(reqwest::get(format!("{}/slow", running.url)));
+    entered.await.unwrap();
+    running.shutdown.cancel();
+    // New connections are refused once the listener is gone; the old one is still being served.
+    while reqwest::Client::new().get(format!("{}/none", running.url)).send().await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!running.health.report().await.ready);
+    release.notify_one();
+    assert_eq!(request.await.unwrap().unwrap().text().await.unwrap(), "finished");
+    running.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_drain_is_bounded() {
+    let (router, _release, entered) = slow_route();
+    let server = ServerConfig { drain_timeout_ms: 50, ..ServerConfig::default() };
+    let running = start(router, server).await;
+    let request = tokio::spawn(reqwest::get(format!("{}/slow", running.url)));
+    entered.await.unwrap();
+    running.shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(5), running.task).await.unwrap().unwrap().unwrap();
+    request.abort();
+}
