@@ -85,7 +85,7 @@ impl Server {
         let watcher = tokio::spawn(report_health(runtime.health.clone(), reporter, names));
         runtime.health.started();
         let name = runtime.name;
-        tracing::info!(service = name, address = ?runtime.listener.local_addr().ok(), "serving");
+        tracing::info!(service = name, address = %runtime.listener.local_addr().context("listener")?, "serving");
         let outcome = serve_until_drained(runtime, Routes::from(router)).await;
         watcher.abort();
         tracing::info!(service = name, "stopped");

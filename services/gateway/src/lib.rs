@@ -1,1 +1,41 @@
-//! ragstone-gateway
+//! The gateway: the one door for clients. REST with Server-Sent Events and the gRPC `RagService` on one port, both over
+//! the same query pipeline (`query.rs`) and the same document functions (`documents.rs`).
+
+mod app;
+mod backends;
+mod body;
+mod config;
+mod documents;
+mod edge;
+mod extract;
+mod grpc;
+mod jobs;
+mod problem;
+mod query;
+mod rest;
+mod search;
+mod sse;
+
+use std::sync::Arc;
+
+use ragstone_proto::v1::rag_service_server::RagServiceServer;
+use ragstone_rpc::{Runtime, Server};
+use tonic::service::LayerExt as _;
+use tower::ServiceBuilder;
+
+pub use config::Config;
+
+use app::App;
+
+/// Serves REST and gRPC until the runtime's shutdown token fires.
+///
+/// # Errors
+/// When a URL or the tenant of the configuration is unusable, or the listener fails.
+pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
+    let app = Arc::new(App::new(config, &runtime)?);
+    let edge = ServiceBuilder::new()
+        .map_request(|request: http::Request<tonic::body::Body>| request.map(axum::body::Body::new))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), edge::edge));
+    let rag = edge.named_layer(RagServiceServer::new(grpc::Rag::new(Arc::clone(&app))));
+    Server::with_router(runtime, rest::router(app)).add_service(rag).serve().await
+}

@@ -198,6 +198,13 @@ pub trait Catalog: Send + Sync {
     /// `Conflict` when the lease is lost.
     async fn fail(&self, lease: &Lease, error: &Error, outcome: JobStatus, retry_in: Duration) -> Result<Job>;
 
+    /// Gives a job back without counting the try: at shutdown, or while a dependency is away. It is due again after
+    /// `retry_in`; `reason`, where there is one, shows as the job's error meanwhile.
+    ///
+    /// # Errors
+    /// `Conflict` when the lease is lost.
+    async fn release(&self, lease: &Lease, reason: Option<&Error>, retry_in: Duration) -> Result<()>;
+
     /// Ends every lease at once: called when no other worker can be alive (a single-process store at start).
     async fn release_all_leases(&self) -> Result<u64>;
 

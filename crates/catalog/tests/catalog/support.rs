@@ -1,0 +1,126 @@
+//! A catalog in a temporary directory with a clock that stands still until moved.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ragstone_catalog::SqliteCatalog;
+use ragstone_core::ports::{Accepted, Catalog, LeasedJob, NewVersion, VersionText};
+use ragstone_core::{Chunk, Document, DocumentId, Metadata, Stage, TenantId};
+use tempfile::TempDir;
+
+/// The lease of the tests.
+pub(crate) const TTL: Duration = Duration::from_secs(30);
+
+/// A clock to move by hand.
+#[derive(Clone, Default)]
+pub(crate) struct Time(Arc<AtomicU64>);
+
+impl Time {
+    pub(crate) fn pass(&self, duration: Duration) {
+        self.0.fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_800_000_000) + Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A catalog and what it stands on.
+pub(crate) struct Fixture {
+    pub(crate) catalog: SqliteCatalog,
+    pub(crate) time: Time,
+    pub(crate) dir: TempDir,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let (dir, time) = (tempfile::tempdir().unwrap(), Time::default());
+        Self { catalog: open(&dir, &time).await, time, dir }
+    }
+
+    /// Ends the process, as far as the catalog can tell, and starts another.
+    pub(crate) async fn reopen(self) -> Self {
+        let Self { catalog, time, dir } = self;
+        drop(catalog);
+        Self { catalog: open(&dir, &time).await, time, dir }
+    }
+
+    pub(crate) async fn put(&self, document: &str, content: &str) -> Accepted {
+        self.catalog.accept(version("t", document, content)).await.unwrap()
+    }
+
+    pub(crate) async fn lease(&self) -> Option<LeasedJob> {
+        self.catalog.lease("worker", TTL).await.unwrap()
+    }
+
+    /// Leases the next job and does all its work.
+    pub(crate) async fn work(&self) -> Option<(LeasedJob, Vec<String>)> {
+        let leased = self.lease().await?;
+        let unused = self.finish(&leased).await;
+        Some((leased, unused))
+    }
+
+    /// All the work that is left for a leased job.
+    pub(crate) async fn finish(&self, leased: &LeasedJob) -> Vec<String> {
+        if leased.job.stage < Stage::Embed {
+            self.catalog.store_text(&leased.lease, text(&["one", "two"])).await.unwrap();
+        }
+        for stage in [Stage::Publish, Stage::Clean] {
+            if leased.job.stage < stage {
+                self.catalog.advance(&leased.lease, stage).await.unwrap();
+            }
+        }
+        self.catalog.complete(&leased.lease).await.unwrap()
+    }
+
+    pub(crate) async fn document(&self, id: &str) -> Document {
+        self.catalog.document(&tenant("t"), &document(id)).await.unwrap().unwrap()
+    }
+}
+
+async fn open(dir: &TempDir, time: &Time) -> SqliteCatalog {
+    let time = time.clone();
+    SqliteCatalog::open_with_clock(&dir.path().join("data/catalog.db"), Arc::new(move || time.now())).await.unwrap()
+}
+
+pub(crate) fn tenant(id: &str) -> TenantId {
+    TenantId::new(id).unwrap()
+}
+
+pub(crate) fn document(id: &str) -> DocumentId {
+    DocumentId::new(id).unwrap()
+}
+
+/// A version whose hash and fingerprint are its content.
+pub(crate) fn version(tenant_id: &str, document_id: &str, content: &str) -> NewVersion {
+    NewVersion {
+        tenant: tenant(tenant_id),
+        document_id: document(document_id),
+        title: "Title".into(),
+        media_type: "text/plain".into(),
+        bytes: content.len() as u64,
+        content_hash: content.into(),
+        metadata: Metadata::from_iter([("lang".to_owned(), "de".into())]),
+        groups: vec!["staff".into()],
+        fingerprint: content.into(),
+        if_version: None,
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+    }
+}
+
+pub(crate) fn text(contents: &[&str]) -> VersionText {
+    let chunk = |(index, content): (usize, &&str)| Chunk {
+        index: u32::try_from(index).unwrap(),
+        content: (*content).to_owned(),
+        heading_path: vec!["A".into(), "B \"quoted\"".into()],
+        start: index as u64 * 10,
+        end: index as u64 * 10 + 3,
+        tokens: 1,
+    };
+    VersionText {
+        title: "Found".into(),
+        language: Some("deu".into()),
+        chunks: contents.iter().enumerate().map(chunk).collect(),
+    }
+}

@@ -1,0 +1,67 @@
+//! The services behind the gateway, and how their failures are told.
+
+use ragstone_core::{Error, ErrorCode, Result};
+use ragstone_proto::v1::embedding_service_client::EmbeddingServiceClient;
+use ragstone_proto::v1::generation_service_client::GenerationServiceClient;
+use ragstone_proto::v1::ingestion_service_client::IngestionServiceClient;
+use ragstone_proto::v1::retrieval_service_client::RetrievalServiceClient;
+use ragstone_rpc::{Health, connect, error_from};
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::Config;
+
+/// A page of 1,000 documents with 16 KiB of metadata each, or 100 hits, must fit.
+const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
+/// One client for each service; cloning one is cheap and shares its connection.
+pub(crate) struct Backends {
+    /// Vectors.
+    pub embedding: EmbeddingServiceClient<Channel>,
+    /// Search.
+    pub retrieval: RetrievalServiceClient<Channel>,
+    /// Answers.
+    pub generation: GenerationServiceClient<Channel>,
+    /// Documents and jobs.
+    pub ingestion: IngestionServiceClient<Channel>,
+}
+
+impl Backends {
+    /// Clients that connect at their first call. Without retrieval there is no answer of any kind; without one of the
+    /// others the gateway still does part of its work, so only retrieval decides about readiness.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a URL that is none.
+    pub(crate) fn connect(config: &Config, health: &Health) -> Result<Self> {
+        let channel = |name: &str, critical: bool, url: &str| {
+            let channel = connect(url)?;
+            health.register_peer(name, critical, channel.clone());
+            Ok::<_, Error>(channel)
+        };
+        let retrieval = channel("retrieval", true, &config.retrieval_url)?;
+        let ingestion = channel("ingestion", false, &config.ingestion_url)?;
+        Ok(Self {
+            embedding: EmbeddingServiceClient::new(channel("embedding", false, &config.embedding_url)?),
+            retrieval: RetrievalServiceClient::new(retrieval).max_decoding_message_size(MAX_ANSWER_BYTES),
+            generation: GenerationServiceClient::new(channel("generation", false, &config.generation_url)?),
+            ingestion: IngestionServiceClient::new(ingestion).max_decoding_message_size(MAX_ANSWER_BYTES),
+        })
+    }
+}
+
+/// The error that `status` of `service` tells. What the transport says about addresses is for the log only.
+pub(crate) fn failed(service: &'static str) -> impl Fn(Status) -> Error {
+    move |status| {
+        let transport = std::error::Error::source(&status).is_some();
+        let error = error_from(status);
+        match error.code {
+            ErrorCode::DeadlineExceeded => {
+                Error { message: format!("the {service} service did not answer in time"), ..error }
+            }
+            ErrorCode::Unavailable if transport => {
+                Error { message: format!("the {service} service cannot be reached"), ..error }
+            }
+            _ => error,
+        }
+    }
+}

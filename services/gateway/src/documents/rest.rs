@@ -1,0 +1,167 @@
+//! The REST routes of documents.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+use ragstone_core::{DocumentId, Error, Principal, Result, Scope};
+use ragstone_proto::v1;
+use ragstone_resilience::Deadline;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::precondition::Precondition;
+use super::view::{Accepted, BatchItem, Document, Version};
+use super::{Content, NewDocument, batch, interpret, status_named};
+use crate::app::App;
+use crate::body;
+use crate::extract::{DocumentPath, Parameters, page_limit};
+use crate::problem::Problem;
+
+/// `PUT /v1/documents/{id}`
+pub(crate) async fn put(
+    State(app): State<Arc<App>>,
+    DocumentPath(id): DocumentPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    Ok(upload(&app, &headers, body, Some(id)).await?)
+}
+
+/// `POST /v1/documents`
+pub(crate) async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    Ok(upload(&app, &headers, body, None).await?)
+}
+
+async fn upload(app: &App, headers: &HeaderMap, body: Body, id: Option<DocumentId>) -> Result<Response> {
+    let caller = app.authenticate(headers, Scope::Ingest)?;
+    let deadline = Deadline::after(app.config.upload_timeout());
+    let work = async {
+        let precondition = Precondition::from_headers(headers)?;
+        let limit = app.config.max_body_bytes;
+        let _memory = app.uploads.reserve(body::expected_size(headers, limit)).await?;
+        let body = body::read(headers, body, limit).await?;
+        let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+        let single = id.is_some();
+        match interpret(content_type.unwrap_or_default(), body, id).await? {
+            Content::Many(batch) if !single => many(app, &caller, batch, precondition, deadline).await,
+            content => one(app, &caller, content.one()?, precondition, deadline).await,
+        }
+    };
+    deadline.run(work).await
+}
+
+async fn one(
+    app: &App,
+    caller: &Principal,
+    document: NewDocument,
+    precondition: Precondition,
+    deadline: Deadline,
+) -> Result<Response> {
+    let tenant = &caller.access.tenant;
+    let if_version = precondition.if_version(app, tenant, &document.id, deadline).await?;
+    let stored = super::put(app, tenant, document, if_version, deadline).await?;
+    Ok(accepted(Accepted::new(stored.job.unwrap_or_default(), stored.unchanged)))
+}
+
+async fn many(
+    app: &App,
+    caller: &Principal,
+    batch: batch::Batch,
+    precondition: Precondition,
+    deadline: Deadline,
+) -> Result<Response> {
+    if precondition != Precondition::None {
+        return Err(Error::invalid("If-Match and If-None-Match make no sense for a batch"));
+    }
+    let item = |outcome: Result<v1::PutDocumentResponse>| match outcome {
+        Ok(stored) => BatchItem::Accepted(Accepted::new(stored.job.unwrap_or_default(), stored.unchanged)),
+        Err(error) => BatchItem::Refused { error: error.into() },
+    };
+    let results = batch::put_all(app, &caller.access.tenant, batch, deadline).await;
+    let items: Vec<_> = results.into_iter().map(item).collect();
+    Ok((StatusCode::ACCEPTED, Json(json!({ "items": items }))).into_response())
+}
+
+fn accepted(answer: Accepted) -> Response {
+    (StatusCode::ACCEPTED, [(header::ETAG, etag(answer.version))], Json(answer)).into_response()
+}
+
+/// A document's tag names its version, for `If-Match`. The same version's status changes, so it serves no caching.
+fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+/// `GET /v1/documents/{id}`
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    DocumentPath(id): DocumentPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.authenticate(&headers, Scope::Query)?;
+    let deadline = app.deadline();
+    let document = deadline.run(super::get(&app, &caller.access.tenant, &id, deadline)).await?;
+    let headers = [(header::ETAG, etag(document.version)), (header::CACHE_CONTROL, "no-store".to_owned())];
+    Ok((headers, Json(Document::from(document))).into_response())
+}
+
+/// `?limit=&cursor=&status=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    limit: Option<u32>,
+    #[serde(default)]
+    cursor: String,
+    status: Option<String>,
+}
+
+/// `GET /v1/documents`
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Parameters(page): Parameters<Page>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.authenticate(&headers, Scope::Query)?;
+    let status = page.status.as_deref().map(status_named).transpose()?.unwrap_or_default().into();
+    let request = v1::ListDocumentsRequest { limit: page_limit(page.limit)?, cursor: page.cursor, status };
+    let deadline = app.deadline();
+    let page = deadline.run(super::list(&app, &caller.access.tenant, request, deadline)).await?;
+    let items: Vec<_> = page.documents.into_iter().map(Document::from).collect();
+    let next_cursor = Some(page.next_cursor).filter(|cursor| !cursor.is_empty());
+    Ok(Json(json!({ "items": items, "next_cursor": next_cursor })).into_response())
+}
+
+/// `GET /v1/documents/{id}/history`
+pub(crate) async fn history(
+    State(app): State<Arc<App>>,
+    DocumentPath(id): DocumentPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.authenticate(&headers, Scope::Query)?;
+    let deadline = app.deadline();
+    let versions = deadline.run(super::history(&app, &caller.access.tenant, &id, deadline)).await?;
+    let items: Vec<_> = versions.into_iter().map(Version::from).collect();
+    Ok(Json(json!({ "items": items })).into_response())
+}
+
+/// `DELETE /v1/documents/{id}`
+pub(crate) async fn delete(
+    State(app): State<Arc<App>>,
+    DocumentPath(id): DocumentPath,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.authenticate(&headers, Scope::Ingest)?;
+    let deadline = app.deadline();
+    let work = async {
+        let tenant = &caller.access.tenant;
+        let if_version = match Precondition::from_headers(&headers)? {
+            Precondition::Absent => return Err(Error::invalid("If-None-Match makes no sense for a deletion")),
+            precondition => precondition.if_version(&app, tenant, &id, deadline).await?,
+        };
+        super::delete(&app, tenant, &id, if_version, deadline).await
+    };
+    Ok(accepted(Accepted::new(deadline.run(work).await?, false)))
+}

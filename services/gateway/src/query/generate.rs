@@ -1,0 +1,101 @@
+//! Step 9 of a query: the answer's text, handed on as it is written.
+
+use std::time::Instant;
+
+use ragstone_core::{Error, Hit, Result, Usage};
+use ragstone_proto::v1;
+use ragstone_proto::v1::generate_response::Event as Step;
+use ragstone_resilience::Deadline;
+use ragstone_rpc::request;
+use tokio::sync::mpsc;
+use tonic::Streaming;
+
+use super::input::Question;
+use super::{Event, Trail, emit};
+use crate::app::App;
+use crate::backends::failed;
+
+const GENERATION: &str = "generation";
+
+/// An answer's text and its author.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The text, with markers `[n]`.
+    pub text: String,
+    /// Which model wrote it.
+    pub model: String,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+impl Written {
+    /// A text that no model wrote.
+    pub(crate) fn by_nobody(text: &str) -> Self {
+        Self { text: text.to_owned(), model: "none".to_owned(), usage: Usage::default() }
+    }
+}
+
+/// Has the answer written from `contexts`, every piece of it emitted at once.
+///
+/// # Errors
+/// What the generation service says; `Unavailable` when it breaks off before its end.
+#[tracing::instrument(name = "generate", skip_all, fields(passages = contexts.len()))]
+pub(crate) async fn generate(
+    app: &App,
+    question: &Question,
+    contexts: &[Hit],
+    deadline: Deadline,
+    trail: &mut Trail,
+    out: &mpsc::Sender<Event>,
+) -> Result<Written> {
+    let started = Instant::now();
+    let message = v1::GenerateRequest {
+        question: question.search.text.clone(),
+        passages: contexts.iter().map(passage).collect(),
+        max_tokens: question.max_tokens,
+        temperature: question.temperature,
+    };
+    let answer = app.backends.generation.clone().generate(request(message, deadline)).await;
+    let written = relay(answer.map_err(failed(GENERATION))?.into_inner(), trail, out).await;
+    trail.timings.generate = started.elapsed();
+    written
+}
+
+async fn relay(
+    mut steps: Streaming<v1::GenerateResponse>,
+    trail: &mut Trail,
+    out: &mpsc::Sender<Event>,
+) -> Result<Written> {
+    let mut text = String::new();
+    while let Some(step) = steps.message().await.map_err(failed(GENERATION))? {
+        match step.event {
+            Some(Step::Delta(delta)) => {
+                text.push_str(&delta.text);
+                emit(out, Event::Delta(delta.text)).await?;
+            }
+            Some(Step::Restart(restart)) => {
+                text.clear();
+                trail.degrade(&restart.degraded);
+                emit(out, Event::Restart(restart.degraded)).await?;
+            }
+            Some(Step::Done(done)) => {
+                done.degraded.iter().for_each(|code| trail.degrade(code));
+                let v1::Usage { prompt_tokens, completion_tokens } = done.usage.unwrap_or_default();
+                let usage = Usage { prompt_tokens, completion_tokens };
+                return Ok(Written { text, model: done.model, usage });
+            }
+            None => return Err(Error::internal("the generation service sent a step without an event")),
+        }
+    }
+    Err(Error::unavailable("the answer broke off before its end"))
+}
+
+fn passage(hit: &Hit) -> v1::GenerationPassage {
+    v1::GenerationPassage {
+        document_id: hit.document_id.to_string(),
+        chunk_index: hit.chunk_index,
+        title: hit.title.clone(),
+        content: hit.content.clone(),
+        score: hit.score,
+    }
+}

@@ -1,0 +1,224 @@
+//! Step 3 of a query: what a question may be, checked once for REST and gRPC.
+
+use ragstone_core::{Error, ErrorCode, Filter, Result, SearchMode};
+use serde::Deserialize;
+
+/// How many passages are retrieved when the caller does not say.
+const DEFAULT_K: u32 = 5;
+const MAX_K: u32 = 100;
+const MAX_TOKENS: u32 = 4096;
+const MAX_TEMPERATURE: f32 = 2.0;
+
+/// The body of `POST /v1/search`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchInput {
+    /// The words.
+    pub query: String,
+    /// How many hits; absent: 5.
+    pub k: Option<u32>,
+    /// Which signals to use; absent: hybrid.
+    pub mode: Option<SearchMode>,
+    /// Further conditions.
+    pub filter: Option<Filter>,
+    /// Whether hits are ranked again by a reranker.
+    pub rerank: Option<bool>,
+}
+
+/// The body of `POST /v1/query`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueryInput {
+    /// The question.
+    pub query: String,
+    /// How many passages to retrieve; absent: 5.
+    pub k: Option<u32>,
+    /// Further conditions.
+    pub filter: Option<Filter>,
+    /// Which signals to use; absent: hybrid.
+    pub mode: Option<SearchMode>,
+    /// Whether passages are ranked again by a reranker.
+    pub rerank: Option<bool>,
+    /// The most tokens to write.
+    pub max_tokens: Option<u32>,
+    /// Sampling temperature.
+    pub temperature: Option<f32>,
+    /// Whether the answer comes as Server-Sent Events.
+    #[serde(default)]
+    pub stream: bool,
+    /// Whether a cached answer will do. Without a cache every answer is a miss, which is always allowed.
+    #[expect(dead_code, reason = "part of the contract; nothing is cached yet, so both values mean the same")]
+    pub cache: Option<bool>,
+}
+
+/// A search that passed every check.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Search {
+    /// The words, without invisible characters.
+    pub text: String,
+    /// How many hits, 1 to 100.
+    pub k: u32,
+    /// Which signals to use.
+    pub mode: SearchMode,
+    /// Further conditions.
+    pub filter: Filter,
+}
+
+/// A question that passed every check.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Question {
+    /// What is searched for it.
+    pub search: Search,
+    /// The most tokens to write; 0: the generation service's default.
+    pub max_tokens: u32,
+    /// Sampling temperature; `None`: the generation service's default.
+    pub temperature: Option<f32>,
+}
+
+impl QueryInput {
+    /// Checks everything about a question.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the field; `Unprocessable` for what this installation cannot do.
+    pub(crate) fn check(self, max_chars: usize) -> Result<Question> {
+        let Self { query, k, filter, mode, rerank, max_tokens, temperature, .. } = self;
+        let search = SearchInput { query, k, mode, filter, rerank }.check(max_chars)?;
+        if let Some(tokens) = max_tokens
+            && !(1..=MAX_TOKENS).contains(&tokens)
+        {
+            return Err(Error::invalid(format!("max_tokens is {tokens}; it must lie within 1 and {MAX_TOKENS}")));
+        }
+        if let Some(heat) = temperature
+            && !(0.0..=MAX_TEMPERATURE).contains(&heat)
+        {
+            return Err(Error::invalid(format!("temperature is {heat}; it must lie within 0 and {MAX_TEMPERATURE}")));
+        }
+        Ok(Question { search, max_tokens: max_tokens.unwrap_or_default(), temperature })
+    }
+}
+
+impl SearchInput {
+    /// Checks everything about a search.
+    ///
+    /// # Errors
+    /// As [`QueryInput::check`].
+    pub(crate) fn check(self, max_chars: usize) -> Result<Search> {
+        let text = clean(&self.query);
+        let chars = text.chars().count();
+        if chars > max_chars {
+            return Err(Error::invalid(format!("the query is {chars} characters long; the limit is {max_chars}")));
+        }
+        if text.trim().is_empty() {
+            return Err(Error::invalid("the query is empty"));
+        }
+        let k = self.k.unwrap_or(DEFAULT_K);
+        if !(1..=MAX_K).contains(&k) {
+            return Err(Error::invalid(format!("k is {k}; it must lie within 1 and {MAX_K}")));
+        }
+        if self.rerank == Some(true) {
+            return Err(Error::new(ErrorCode::Unprocessable, "no reranker is configured here; leave rerank out"));
+        }
+        let filter = self.filter.unwrap_or_default();
+        filter.validate()?;
+        Ok(Search { text, k, mode: self.mode.unwrap_or_default(), filter })
+    }
+}
+
+/// The text without characters that nobody sees but a model reads. Everything else stays as it is: joiners too (they
+/// shape Persian, Indic scripts and emoji), and accents, signs and white space.
+fn clean(text: &str) -> String {
+    text.chars().filter(|c| !is_invisible(*c)).collect()
+}
+
+fn is_invisible(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
+        || matches!(c,
+            '\u{ad}' // soft hyphen
+            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}' // direction
+            | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' // zero width
+            | '\u{fff9}'..='\u{fffb}' // annotations
+            | '\u{e0000}'..='\u{e007f}' // tags
+            | '\u{e0100}'..='\u{e01ef}' // further variation selectors, which can carry hidden bytes
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn search(query: &str) -> Result<Search> {
+        SearchInput { query: query.to_owned(), ..SearchInput::default() }.check(10)
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let question = QueryInput { query: "why?".to_owned(), ..QueryInput::default() }.check(10).unwrap();
+        let search = Search { text: "why?".to_owned(), k: 5, mode: SearchMode::Hybrid, filter: Filter::default() };
+        assert_eq!(question, Question { search, max_tokens: 0, temperature: None });
+    }
+
+    #[test]
+    fn length_is_counted_in_characters_and_never_cut() {
+        assert_eq!(search("ßéあ🦀567890").unwrap().text, "ßéあ🦀567890");
+        assert!(search("12345678901").unwrap_err().message.contains("11 characters"));
+    }
+
+    #[test]
+    fn blank_is_refused_also_when_only_invisible_characters_are_left() {
+        for blank in ["", "  \n", "\u{200b}\u{feff}", "\u{e0041}\u{e0042}"] {
+            assert!(search(blank).is_err(), "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn only_invisible_characters_go() {
+        for same in ["C++ 3.14", "Grüße élève", "می‌خواهم", "👩‍💻", "क्‍ष", "a\tb\nc", "<x> & \"y\""]
+        {
+            assert_eq!(clean(same), same);
+        }
+        assert_eq!(clean("a\u{200b}b\u{202e}c\u{e0061}d\u{2066}e\u{0}f\u{feff}"), "abcdef");
+    }
+
+    #[test]
+    fn every_bound_holds() {
+        let base = QueryInput { query: "q".to_owned(), ..QueryInput::default() };
+        let bad = [
+            (QueryInput { k: Some(0), ..base.clone() }, "k is 0"),
+            (QueryInput { k: Some(101), ..base.clone() }, "k is 101"),
+            (QueryInput { max_tokens: Some(0), ..base.clone() }, "max_tokens is 0"),
+            (QueryInput { max_tokens: Some(4097), ..base.clone() }, "max_tokens is 4097"),
+            (QueryInput { temperature: Some(-0.1), ..base.clone() }, "temperature"),
+            (QueryInput { temperature: Some(2.1), ..base.clone() }, "temperature"),
+            (QueryInput { temperature: Some(f32::NAN), ..base.clone() }, "temperature"),
+            (QueryInput { rerank: Some(true), ..base.clone() }, "rerank"),
+        ];
+        for (input, says) in bad {
+            assert!(input.check(10).unwrap_err().message.contains(says), "{says}");
+        }
+        for good in [
+            QueryInput { k: Some(1), max_tokens: Some(1), temperature: Some(0.0), ..base.clone() },
+            QueryInput { k: Some(100), max_tokens: Some(4096), temperature: Some(2.0), ..base.clone() },
+        ] {
+            assert!(good.check(10).is_ok());
+        }
+    }
+
+    #[test]
+    fn foreign_filter_keys_are_refused() {
+        let filter = serde_json::from_str(r#"{"must":[{"key":"tenant","match":"other"}]}"#).unwrap();
+        let input = SearchInput { query: "q".to_owned(), filter: Some(filter), ..SearchInput::default() };
+        assert!(input.check(10).unwrap_err().message.contains("'tenant'"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_within_the_limit_and_stays_accepted(query in ".{0,20}") {
+            if let Ok(found) = search(&query) {
+                prop_assert!(found.text.chars().count() <= 10);
+                prop_assert_eq!(search(&found.text).unwrap().text, found.text);
+            }
+        }
+    }
+}

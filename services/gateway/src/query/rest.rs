@@ -1,0 +1,52 @@
+//! An answer over REST: whole as JSON, or as Server-Sent Events.
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response, sse};
+use futures::{StreamExt as _, stream};
+use ragstone_core::{Error, Result};
+use serde_json::json;
+
+use super::view::{AnswerView, ContextView, ContextsView};
+use super::{Answer, Event, Events};
+use crate::problem::Problem;
+
+/// The whole answer, once it is there.
+///
+/// # Errors
+/// Whatever ends the query.
+pub(crate) async fn finish(mut events: Events) -> Result<Answer> {
+    while let Some(event) = events.next().await {
+        if let Event::Done(answer) = event? {
+            return Ok(*answer);
+        }
+    }
+    Err(Error::internal("a query ended without an answer"))
+}
+
+/// The answer as one JSON object.
+pub(crate) async fn whole(events: Events) -> Result<Response, Problem> {
+    Ok(Json(AnswerView::from(finish(events).await?)).into_response())
+}
+
+/// The answer as a stream. What fails before the first event is an ordinary error response: clients, proxies and load
+/// balancers understand a status better than an event.
+pub(crate) async fn stream(mut events: Events) -> Result<Response, Problem> {
+    let first = events.next().await.transpose()?;
+    let events = stream::iter(first.map(Ok)).chain(events);
+    Ok(crate::sse::respond(events.map(|event| match event {
+        Ok(event) => render(event),
+        Err(error) => crate::sse::error(error),
+    })))
+}
+
+fn render(event: Event) -> Result<sse::Event, axum::Error> {
+    match event {
+        Event::Contexts(contexts) => {
+            let contexts = contexts.iter().map(ContextView::from).collect();
+            sse::Event::default().event("contexts").json_data(ContextsView { contexts })
+        }
+        Event::Delta(text) => sse::Event::default().event("delta").json_data(json!({ "text": text })),
+        Event::Restart(code) => sse::Event::default().event("restart").json_data(json!({ "degraded": code })),
+        Event::Done(answer) => sse::Event::default().event("done").json_data(AnswerView::from(*answer)),
+    }
+}

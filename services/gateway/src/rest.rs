@@ -1,0 +1,58 @@
+//! The REST routes, and what is said where there is none.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::{HeaderMap, Method};
+use ragstone_core::{Error, Result, Scope};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::problem::Problem;
+use crate::query::QueryInput;
+use crate::{documents, edge, extract, jobs, query, search};
+
+/// All routes of REST.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let document = get(documents::rest::get).put(documents::rest::put).delete(documents::rest::delete);
+    Router::new()
+        .route("/", get(about))
+        .route("/v1/documents", get(documents::rest::list).post(documents::rest::post))
+        .route("/v1/documents/{id}", document)
+        .route("/v1/documents/{id}/history", get(documents::rest::history))
+        .route("/v1/jobs", get(jobs::rest::list))
+        .route("/v1/jobs/{id}", get(jobs::rest::get))
+        .route("/v1/jobs/{id}/events", get(jobs::rest::events))
+        .route("/v1/jobs/{id}/retry", post(jobs::rest::retry))
+        .route("/v1/search", post(search::rest))
+        .route("/v1/query", post(ask))
+        .fallback(unknown)
+        .method_not_allowed_fallback(|method: Method| async move { Problem::method_not_allowed(&method) })
+        .layer(from_fn_with_state(Arc::clone(&app), edge::edge))
+        .with_state(app)
+}
+
+async fn about() -> Json<Value> {
+    Json(json!({ "name": "ragstone", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+async fn unknown(request: Request) -> Response {
+    if edge::is_grpc(request.headers()) {
+        return tonic::Status::unimplemented("there is no such method").into_http();
+    }
+    Problem::from(Error::not_found(format!("there is nothing at {}", request.uri().path()))).into_response()
+}
+
+/// `POST /v1/query`
+async fn ask(State(app): State<Arc<App>>, headers: HeaderMap, body: axum::body::Body) -> Result<Response, Problem> {
+    let caller = app.authenticate(&headers, Scope::Query)?;
+    let deadline = app.deadline();
+    let input: QueryInput = deadline.run(extract::json(&headers, body)).await?;
+    let stream = input.stream;
+    let events = query::start(app, caller, input, deadline);
+    if stream { query::rest::stream(events).await } else { query::rest::whole(events).await }
+}

@@ -1,0 +1,87 @@
+//! `POST /v1/search`.
+
+use ragstone_core::ErrorCode;
+use ragstone_proto::v1;
+use serde_json::json;
+
+use crate::backends::Mood;
+use crate::stack::{Stack, json, problem};
+
+#[tokio::test]
+async fn hits_come_with_all_their_fields() {
+    let stack = Stack::start().await;
+    let filter =
+        json!({"must": [{"key": "metadata.year", "gte": 2020.0}], "must_not": [{"key": "title", "match": ["x"]}]});
+    let body = json!({"query": "when did the\u{200b} tram open?", "k": 7, "filter": filter, "rerank": false});
+    let found = json(stack.post("/v1/search", &body).await, 200).await;
+    assert_eq!(
+        found["hits"][0],
+        json!({
+            "document_id": "tram", "version": 3, "chunk_index": 1, "score": 0.75, "title": "Title of tram",
+            "content": "The tram opened in 1901. Tickets cost two crowns.", "heading_path": ["Top"],
+            "metadata": {"lang": "en", "year": 2020},
+        })
+    );
+    assert_eq!(found["shards"], json!({"asked": 2, "answered": 2, "missing": []}));
+    assert_eq!(found["degraded"], json!([]));
+    assert_eq!(found["trace_id"].as_str().unwrap().len(), 32);
+    let mut keys: Vec<_> = found["timings_ms"].as_object().unwrap().keys().cloned().collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["embed", "search", "total"]);
+
+    let asked = stack.backends.retrieved.lock().unwrap().clone().unwrap();
+    assert_eq!((asked.query.as_str(), asked.k), ("when did the tram open?", 7));
+    assert_eq!(asked.mode(), v1::SearchMode::Hybrid);
+    assert_eq!(asked.vector, [1.0, 0.0, 0.0]);
+    assert_eq!(asked.access, Some(v1::Access { tenant: "default".to_owned(), all_groups: true, groups: Vec::new() }));
+    let asked_filter: ragstone_core::Filter = asked.filter.unwrap().try_into().unwrap();
+    assert_eq!(serde_json::to_value(asked_filter).unwrap(), filter_in_full(&filter));
+}
+
+/// The filter as it is written back: a single match loses its brackets.
+fn filter_in_full(filter: &serde_json::Value) -> serde_json::Value {
+    let mut filter = filter.clone();
+    filter["must_not"][0]["match"] = json!("x");
+    filter
+}
+
+#[tokio::test]
+async fn keyword_search_needs_no_vector() {
+    let stack = Stack::start().await;
+    stack.backends.set(&stack.backends.embedding, Mood::Fails(ErrorCode::Unavailable));
+    let found = json(stack.post("/v1/search", &json!({"query": "a", "mode": "keyword"})).await, 200).await;
+    assert_eq!(found["degraded"], json!([]));
+    assert_eq!(stack.backends.retrieved.lock().unwrap().clone().unwrap().mode(), v1::SearchMode::Keyword);
+}
+
+#[tokio::test]
+async fn without_embeddings_hybrid_goes_on_with_keywords_and_dense_cannot() {
+    let stack = Stack::with(|config| config.embed_timeout_ms = 50).await;
+    for mood in
+        [Mood::Fails(ErrorCode::Unavailable), Mood::Fails(ErrorCode::InvalidArgument), Mood::Hangs, Mood::Nonsense]
+    {
+        stack.backends.set(&stack.backends.embedding, mood);
+        let found = json(stack.post("/v1/search", &json!({"query": "a"})).await, 200).await;
+        assert_eq!(found["degraded"], json!(["embed.lexical_only"]), "{mood:?}");
+        let asked = stack.backends.retrieved.lock().unwrap().take().unwrap();
+        assert_eq!((asked.mode(), asked.vector.len()), (v1::SearchMode::Keyword, 0));
+
+        let dense = stack.post("/v1/search", &json!({"query": "a", "mode": "dense"})).await;
+        if mood == Mood::Fails(ErrorCode::InvalidArgument) {
+            problem(dense, 400, "invalid_argument").await;
+        } else {
+            problem(dense, 503, "unavailable").await;
+        }
+        assert!(stack.backends.retrieved.lock().unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn missing_shards_are_said() {
+    let stack = Stack::start().await;
+    let shards = v1::Shards { asked: 2, answered: 1, missing: vec!["s1".to_owned()] };
+    stack.backends.set(&stack.backends.shards, shards);
+    let found = json(stack.post("/v1/search", &json!({"query": "a"})).await, 200).await;
+    assert_eq!(found["degraded"], json!(["retrieval.partial"]));
+    assert_eq!(found["shards"], json!({"asked": 2, "answered": 1, "missing": ["s1"]}));
+}

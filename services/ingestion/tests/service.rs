@@ -1,0 +1,226 @@
+//! The service as it runs: gRPC in front, gRPC behind, HTML in a child process, restart on the same data.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt as _;
+use ragstone_core::ErrorCode;
+use ragstone_ingestion::Config;
+use ragstone_proto::v1::accept_document_request::Part;
+use ragstone_proto::v1::embedding_service_server::{EmbeddingService, EmbeddingServiceServer};
+use ragstone_proto::v1::ingestion_service_client::IngestionServiceClient;
+use ragstone_proto::v1::retrieval_service_server::{RetrievalService, RetrievalServiceServer};
+use ragstone_proto::v1::{self, JobStatus};
+use ragstone_rpc::{Health, Runtime, ServerConfig, ServiceConfig as _, bind, connect, error_from};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Server};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Counts words.
+const TOKENIZER: &str = r#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+    "pre_tokenizer":{"type":"Whitespace"},"post_processor":null,"decoder":null,
+    "model":{"type":"WordLevel","vocab":{"[UNK]":0},"unk_token":"[UNK]"}}"#;
+
+/// Document, version and index of a chunk.
+type ChunkKey = (String, u64, u32);
+
+/// Embedding and retrieval in one: what was staged, and which versions were published.
+#[derive(Clone, Default)]
+struct Peers {
+    staged: Arc<Mutex<BTreeMap<ChunkKey, String>>>,
+    published: Arc<Mutex<Vec<(String, u64)>>>,
+}
+
+#[tonic::async_trait]
+impl EmbeddingService for Peers {
+    async fn embed(&self, request: Request<v1::EmbedRequest>) -> Result<Response<v1::EmbedResponse>, Status> {
+        let texts = request.into_inner().texts;
+        assert!(texts.len() <= 100);
+        let vectors = texts.iter().map(|_| v1::Vector { values: vec![1.0, 0.0] }).collect();
+        Ok(Response::new(v1::EmbedResponse { vectors, model: "m".into(), revision: "r".into() }))
+    }
+
+    async fn describe_model(
+        &self,
+        _: Request<v1::DescribeModelRequest>,
+    ) -> Result<Response<v1::DescribeModelResponse>, Status> {
+        Ok(Response::new(v1::DescribeModelResponse {
+            model: "m".into(),
+            revision: "r".into(),
+            dimension: 2,
+            max_tokens: 64,
+            tokenizer_json: TOKENIZER.as_bytes().to_vec(),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl RetrievalService for Peers {
+    async fn retrieve(&self, _: Request<v1::RetrieveRequest>) -> Result<Response<v1::RetrieveResponse>, Status> {
+        Err(Status::unimplemented("not for ingestion"))
+    }
+
+    async fn stage_chunks(
+        &self,
+        request: Request<v1::StageChunksRequest>,
+    ) -> Result<Response<v1::StageChunksResponse>, Status> {
+        let request = request.into_inner();
+        for chunk in request.chunks {
+            let key = (request.document_id.clone(), request.version, chunk.index);
+            self.staged.lock().unwrap().insert(key, chunk.content);
+        }
+        Ok(Response::new(v1::StageChunksResponse {}))
+    }
+
+    async fn publish_version(
+        &self,
+        request: Request<v1::PublishVersionRequest>,
+    ) -> Result<Response<v1::PublishVersionResponse>, Status> {
+        let request = request.into_inner();
+        self.published.lock().unwrap().push((request.document_id, request.version));
+        Ok(Response::new(v1::PublishVersionResponse {}))
+    }
+
+    async fn remove_versions(
+        &self,
+        request: Request<v1::RemoveVersionsRequest>,
+    ) -> Result<Response<v1::RemoveVersionsResponse>, Status> {
+        let request = request.into_inner();
+        let keep = |key: &ChunkKey| key.0 != request.document_id || key.1 >= request.below;
+        self.staged.lock().unwrap().retain(|key, _| keep(key));
+        Ok(Response::new(v1::RemoveVersionsResponse {}))
+    }
+}
+
+/// Serves the peers on a free port; the URL.
+async fn serve_peers(peers: &Peers) -> String {
+    let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::builder()
+        .add_service(EmbeddingServiceServer::new(peers.clone()))
+        .add_service(RetrievalServiceServer::new(peers.clone()));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    url
+}
+
+struct Service {
+    client: IngestionServiceClient<Channel>,
+    shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Service {
+    async fn start(data: &Path, peers: &str) -> Self {
+        let config = Config {
+            data_dir: data.to_owned(),
+            embedding_url: peers.to_owned(),
+            retrieval_url: peers.to_owned(),
+            max_document_bytes: 100_000,
+            extract_program: Some(env!("CARGO_BIN_EXE_ragstone-ingestion").into()),
+            ..Config::default()
+        };
+        config.check().unwrap();
+        let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (shutdown, server) = (CancellationToken::new(), ServerConfig::default());
+        let runtime =
+            Runtime { name: "ingestion", listener, shutdown: shutdown.clone(), health: Health::default(), server };
+        let task = tokio::spawn(ragstone_ingestion::serve(config, runtime));
+        Self { client: IngestionServiceClient::new(connect(&url).unwrap()), shutdown, task }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    async fn put(&mut self, id: &str, media_type: &str, body: &[u8]) -> Result<v1::AcceptDocumentResponse, Status> {
+        let document =
+            v1::DocumentHeader { document_id: id.into(), media_type: media_type.into(), ..Default::default() };
+        let header = Part::Header(v1::AcceptHeader { tenant: "t".into(), document: Some(document) });
+        let data = body.chunks(1000).map(|piece| Part::Data(piece.to_vec()));
+        let parts: Vec<_> =
+            std::iter::once(header).chain(data).map(|part| v1::AcceptDocumentRequest { part: Some(part) }).collect();
+        Ok(self.client.accept_document(tokio_stream::iter(parts)).await?.into_inner())
+    }
+
+    /// Follows the job to its end.
+    async fn end_of(&mut self, job_id: &str) -> v1::Job {
+        let request = v1::FollowJobRequest { tenant: "t".into(), job_id: job_id.into() };
+        let states: Streaming<_> = self.client.follow_job(request).await.unwrap().into_inner();
+        states.map(|state| state.unwrap().job.unwrap()).collect::<Vec<_>>().await.pop().unwrap()
+    }
+
+    async fn document(&mut self, id: &str) -> v1::Document {
+        let request = v1::ReadDocumentRequest { tenant: "t".into(), document_id: id.into() };
+        self.client.read_document(request).await.unwrap().into_inner().document.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_go_in_are_read_back_survive_a_restart_and_go() {
+    let (peers, dir) = (Peers::default(), tempfile::tempdir().unwrap());
+    let url = serve_peers(&peers).await;
+    let mut service = Service::start(dir.path(), &url).await;
+
+    let page = b"<html><head><title>Tides</title></head><body><p>High water at noon.</p></body></html>";
+    let job = service.put("page", "text/html", page).await.unwrap().job.unwrap();
+    assert_eq!((job.version, job.status()), (1, JobStatus::Queued));
+    let done = service.end_of(&job.job_id).await;
+    assert_eq!((done.status(), done.error.as_str()), (JobStatus::Done, ""));
+    assert!(peers.staged.lock().unwrap()[&("page".to_owned(), 1, 0)].contains("High water at noon."));
+    assert_eq!(*peers.published.lock().unwrap(), [("page".to_owned(), 1)]);
+    let found = service.document("page").await;
+    assert_eq!((found.title.as_str(), found.live_version, found.chunks), ("Tides", Some(1), 1));
+
+    service.stop().await;
+    let mut service = Service::start(dir.path(), &url).await;
+    assert!(service.put("page", "text/html", page).await.unwrap().unchanged);
+    let broken = service.put("broken", "application/pdf", b"%PDF-1.7 nonsense").await.unwrap().job.unwrap();
+    let failed = service.end_of(&broken.job_id).await;
+    assert_eq!(failed.status(), JobStatus::Failed, "{}", failed.error);
+
+    let request = v1::TombstoneDocumentRequest { tenant: "t".into(), document_id: "page".into(), if_version: Some(1) };
+    let removal = service.client.tombstone_document(request.clone()).await.unwrap().into_inner().job.unwrap();
+    assert_eq!(service.end_of(&removal.job_id).await.status(), JobStatus::Done);
+    assert!(peers.staged.lock().unwrap().is_empty());
+    let again = service.client.tombstone_document(request).await.unwrap_err();
+    assert_eq!(error_from(again).code, ErrorCode::NotFound);
+
+    let scan = v1::ScanDocumentsRequest { tenant: "t".into(), ..Default::default() };
+    let listed = service.client.scan_documents(scan).await.unwrap().into_inner().documents;
+    assert_eq!(listed.iter().map(|d| d.document_id.as_str()).collect::<Vec<_>>(), ["broken"]);
+    let scan = v1::ScanJobsRequest { tenant: "t".into(), status: JobStatus::Done.into(), ..Default::default() };
+    assert_eq!(service.client.scan_jobs(scan).await.unwrap().into_inner().jobs.len(), 2);
+    let history = v1::ReadHistoryRequest { tenant: "t".into(), document_id: "page".into() };
+    let history = service.client.read_history(history).await.unwrap().into_inner().versions;
+    assert_eq!(history.iter().map(|v| v.version).collect::<Vec<_>>(), [2, 1]);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_carry_their_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut service = Service::start(dir.path(), "http://127.0.0.1:1").await;
+    let code = |result: Result<v1::AcceptDocumentResponse, Status>| error_from(result.unwrap_err()).code;
+    assert_eq!(code(service.put("d", "image/png", b"x").await), ErrorCode::UnsupportedMediaType);
+    assert_eq!(code(service.put("d", "text/plain", &[b'x'; 100_001]).await), ErrorCode::TooLarge);
+    assert_eq!(code(service.put("d", "text/plain", b"").await), ErrorCode::Unprocessable);
+    assert_eq!(code(service.put("\n", "text/plain", b"x").await), ErrorCode::InvalidArgument);
+    let headless = v1::AcceptDocumentRequest { part: Some(Part::Data(b"x".to_vec())) };
+    let refused = service.client.accept_document(tokio_stream::iter([headless])).await.unwrap_err();
+    assert_eq!(error_from(refused).code, ErrorCode::InvalidArgument);
+    let request = v1::ReadJobRequest { tenant: "t".into(), job_id: "7".into() };
+    assert_eq!(error_from(service.client.read_job(request).await.unwrap_err()).code, ErrorCode::NotFound);
+    let request = v1::ScanJobsRequest { tenant: "t".into(), cursor: "zz".into(), ..Default::default() };
+    assert_eq!(error_from(service.client.scan_jobs(request).await.unwrap_err()).code, ErrorCode::InvalidArgument);
+
+    // Nobody is there to embed: accepted all the same, and stopping does not wait for it.
+    let job = service.put("d", "text/plain", b"words").await.unwrap().job.unwrap();
+    assert_eq!(job.version, 1);
+    service.stop().await;
+}
