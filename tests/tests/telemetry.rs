@@ -27,7 +27,7 @@ async fn spans_of(collector: &mut FakeCollectorServer, trace_id: &str, names: &[
 async fn a_query_and_a_document_are_one_trace_each() {
     let mut collector = FakeCollectorServer::start().await.unwrap();
     let mut stack = Stack::prepare(Form::FiveProcesses).unwrap();
-    stack.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
+    stack.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
     stack.env("OTEL_BSP_SCHEDULE_DELAY", "200");
     stack.run().await.unwrap();
     let client = stack.client();

@@ -29,6 +29,6 @@ pub struct TelemetryConfig {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { log_format: LogFormat::Auto, log_level: "info,qdrant_edge=error".to_owned() }
+        Self { log_format: LogFormat::Auto, log_level: "info,qdrant_edge=error,async_openai=off".to_owned() }
     }
 }

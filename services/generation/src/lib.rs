@@ -1,1 +1,38 @@
-//! ragstone-generation
+//! The generation service: passages and a question in, a streamed and cited answer out.
+
+mod citations;
+mod config;
+mod grpc;
+mod prompt;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use ragstone_core::ports::ChatModel;
+use ragstone_llm::{ChainPolicy, ChatChain, OpenAiChat};
+use ragstone_models::extractive::ExtractiveAnswerer;
+use ragstone_proto::v1::generation_service_server::GenerationServiceServer;
+use ragstone_rpc::{Runtime, Server};
+
+pub use config::Config;
+
+/// Serves until the runtime's shutdown token fires.
+///
+/// # Errors
+/// When a provider's client cannot be built or the listener fails.
+pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
+    let mut models: Vec<Arc<dyn ChatModel>> = Vec::with_capacity(config.providers.len());
+    for provider in &config.providers {
+        tracing::info!(
+            provider = provider.name,
+            base_url = provider.base_url,
+            model = provider.model,
+            "language model"
+        );
+        let model = OpenAiChat::new(provider.clone()).with_context(|| format!("provider '{}'", provider.name))?;
+        models.push(Arc::new(model));
+    }
+    let chain = ChatChain::new(models, Some(Arc::new(ExtractiveAnswerer)), ChainPolicy::default());
+    let service = grpc::Service::new(chain, Arc::new(ExtractiveAnswerer), &config);
+    Server::new(runtime).add_service(GenerationServiceServer::new(service)).serve().await
+}

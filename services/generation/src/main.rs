@@ -1,1 +1,7 @@
-fn main() {}
+//! The generation service as a process of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ragstone_rpc::run("generation", ragstone_generation::serve)
+}

@@ -1,0 +1,63 @@
+//! One model's turn: its first event, with at most one retry.
+
+use futures::StreamExt;
+use ragstone_core::{ChatEvent, ChatRequest, ChatStream, Error, ErrorCode, Result};
+use ragstone_resilience::Deadline;
+use tokio::time::Instant;
+
+use super::{ChainPolicy, Link};
+
+/// A model that has begun to answer.
+pub(super) struct Begun {
+    /// What it said first.
+    pub(super) first: ChatEvent,
+    /// The rest.
+    pub(super) rest: ChatStream,
+    /// When it was asked, the try that worked.
+    pub(super) since: Instant,
+}
+
+/// Asks a model until it says something, once more where that may help. Nothing has been streamed yet.
+pub(super) async fn begin(
+    link: &Link,
+    policy: &ChainPolicy,
+    request: &ChatRequest,
+    deadline: Option<Deadline>,
+) -> Result<Begun> {
+    let asked = Instant::now();
+    let error = match within(deadline, first_event(link, request)).await {
+        Ok(begun) => return Ok(begun),
+        Err(error) => error,
+    };
+    let wait = error.retry_after.unwrap_or(policy.backoff);
+    let time_left = deadline.is_none_or(|deadline| wait < deadline.remaining());
+    let may_help = error.code.is_retryable() && asked.elapsed() <= policy.retry_within;
+    if !may_help || !time_left || wait > policy.max_retry_wait {
+        return Err(error);
+    }
+    let provider = link.model.name().to_owned();
+    tracing::debug!(provider, error = error.chain(), wait_ms = wait.as_millis(), "asking the model once more");
+    metrics::counter!("rag_retries_total", "dependency" => provider).increment(1);
+    tokio::time::sleep(wait).await;
+    within(deadline, first_event(link, request)).await
+}
+
+async fn first_event(link: &Link, request: &ChatRequest) -> Result<Begun> {
+    let since = Instant::now();
+    let mut rest = link.model.stream(request.clone()).await?;
+    match rest.next().await {
+        Some(Ok(ChatEvent::Done { .. })) | None => Err(Error::unavailable("the model's answer is empty")),
+        Some(first) => Ok(Begun { first: first?, rest, since }),
+    }
+}
+
+/// Like `Deadline::run`, but the deadline may be absent, and its passing only ends this model's turn.
+async fn within<T>(deadline: Option<Deadline>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(deadline) = deadline else { return work.await };
+    match deadline.run(work).await {
+        Err(error) if error.code == ErrorCode::DeadlineExceeded => {
+            Err(Error::unavailable("the model did not answer before the deadline").with_source(error))
+        }
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,85 @@
+//! A chat model behind an OpenAI-compatible API, streamed.
+
+mod answer;
+mod chunk;
+mod transport;
+
+use async_openai::Client;
+use async_openai::middleware::HttpRequestFactory;
+use async_trait::async_trait;
+use ragstone_core::ports::ChatModel;
+use ragstone_core::{ChatRequest, ChatStream, Error, Result};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use crate::ProviderConfig;
+use answer::{Answer, Limits};
+use chunk::Chunk;
+use transport::Endpoint;
+
+/// One model of one provider. Errors say whether another try may help: `RateLimited`, `Unavailable`; `Internal` means
+/// that the provider refuses what is configured.
+pub struct OpenAiChat {
+    config: ProviderConfig,
+    client: Client<Endpoint>,
+}
+
+impl OpenAiChat {
+    /// A client of the configured provider. It connects at the first request.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an unusable configuration; `Internal` when the HTTP client cannot be built, for example as
+    /// the process has not installed a TLS provider.
+    pub fn new(config: ProviderConfig) -> Result<Self> {
+        config.check().map_err(Error::invalid)?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(config.connect_timeout())
+            // A redirect would send the documents and the key to another place than the configured one.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Error::internal("the HTTP client cannot be built").with_source(error))?;
+        let max_answer_bytes = config.max_answer_bytes;
+        // In place of async-openai's own transport, which retries by itself and loses `Retry-After`.
+        let transport = tower::service_fn({
+            let http = http.clone();
+            move |request: HttpRequestFactory| transport::exchange(http.clone(), request, max_answer_bytes)
+        });
+        let client = Client::build(http, Endpoint::new(&config)).with_http_service(transport);
+        Ok(Self { config, client })
+    }
+
+    fn body(&self, request: &ChatRequest) -> Value {
+        let mut body = json!({
+            "model": self.config.model,
+            "messages": [
+                {"role": "system", "content": request.prompt.system},
+                {"role": "user", "content": request.prompt.user},
+            ],
+            "temperature": request.temperature,
+            "stream": true,
+            "stream_options": {"include_usage": true},
+        });
+        // OpenAI's newer models refuse the old name, other servers know no other.
+        let openai = self.config.base_url.contains("://api.openai.com");
+        let key = if openai { "max_completion_tokens" } else { "max_tokens" };
+        body[key] = request.max_tokens.into();
+        body
+    }
+}
+
+#[async_trait]
+impl ChatModel for OpenAiChat {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    async fn stream(&self, request: ChatRequest) -> Result<ChatStream> {
+        let limits = Limits::new(&self.config, request.max_tokens, Instant::now());
+        let chat = self.client.chat();
+        let start = chat.create_stream_byot::<Value, Chunk>(self.body(&request));
+        let chunks =
+            timeout_at(limits.first_token, start).await.map_err(|_| answer::too_slow())?.map_err(transport::error)?;
+        let read = request.prompt.system.len() + request.prompt.user.len();
+        Ok(Answer::new(chunks, limits, self.config.model.clone(), read).into_stream())
+    }
+}
