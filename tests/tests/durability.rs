@@ -9,7 +9,7 @@ use ragstone_testkit::client::Client;
 use ragstone_testkit::ports::free_port;
 use ragstone_testkit::process::{Process, binary};
 
-const CALLS: &str = "trace=fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg,rename,renameat,renameat2,link,linkat";
+const CALLS: &str = "--trace=fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg,rename,renameat,renameat2,link,linkat";
 /// The document's id: how its row is recognised in the catalog's log.
 const ID: &str = "durable-document-7";
 /// How its bytes are recognised.
@@ -21,11 +21,13 @@ async fn traced_upload(dir: &Path) -> Vec<String> {
     let trace = dir.join("trace");
     let (listen, admin) = (free_port().unwrap(), free_port().unwrap());
     let args: Vec<OsString> = [
+        // The program is our child, and strace its tracer in the background: signals reach the program itself.
+        "--daemonize=grandchild",
         "--follow-forks",
         "--decode-fds=path",
         "--string-limit=8192",
-        "--quiet=all",
-        &format!("--expr={CALLS}"),
+        "--quiet=attach,personality",
+        CALLS,
         &format!("--output={}", trace.display()),
         binary("ragstone").unwrap().to_str().unwrap(),
         "up",
@@ -48,8 +50,15 @@ async fn traced_upload(dir: &Path) -> Vec<String> {
     }
     let client = Client::new(&format!("http://127.0.0.1:{listen}"));
     client.ingest(ID, "text/plain", BODY).await.unwrap();
+    let pid = process.id().unwrap().to_string();
     process.terminate().await.unwrap();
-    std::fs::read_to_string(&trace).unwrap().lines().map(str::to_owned).collect()
+    loop {
+        let lines: Vec<String> = std::fs::read_to_string(&trace).unwrap().lines().map(str::to_owned).collect();
+        if lines.iter().any(|line| line.starts_with(&pid) && line.ends_with("+++ exited with 0 +++")) {
+            return lines;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 /// Index of the first line from `from` on that has all of `parts`.

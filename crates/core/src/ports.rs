@@ -62,8 +62,11 @@ pub trait VectorStore: Send + Sync {
     /// `InvalidArgument` for a wrong dimension or a vector that is not finite or all zero; nothing is stored then.
     async fn upsert_staged(&self, points: Vec<Point>) -> Result<()>;
 
-    /// Makes a staged version visible; from then on readers see it and no older one.
-    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64) -> Result<()>;
+    /// Makes a staged version of `chunks` chunks visible; from then on readers see it and no older one.
+    ///
+    /// # Errors
+    /// `NotFound` when some of its chunks are not stored: a crash may lose staged ones.
+    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64, chunks: u32) -> Result<()>;
 
     /// Removes every point of the document whose version is lower than `below`, staged ones too.
     async fn remove_versions(&self, tenant: &TenantId, document: &DocumentId, below: u64) -> Result<()>;

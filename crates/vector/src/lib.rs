@@ -1,1 +1,36 @@
-//! ragstone-vector
+//! The vector store: [`EdgeStore`], an index of chunks in one directory, searched by meaning and by words.
+//!
+//! It implements [`ragstone_core::ports::VectorStore`] over N shards of the embedded engine `qdrant-edge`.
+//!
+//! - **Placement.** All chunks of a document live on one shard, found by rendezvous hashing.
+//! - **Search.** Shards are asked in parallel, each within its time; a late or failed one is left out and named. Dense
+//!   (cosine) and BM25 lists are merged over the shards by score, then fused by reciprocal rank.
+//! - **Access.** No search runs without a filter made from the caller's tenant and groups.
+//! - **Replacing a document.** `upsert_staged` stores invisibly, `publish` switches versions in one moment for readers,
+//!   `remove_versions` cleans up (and flushes first, so that a crash never leaves a document without a version).
+//!   A version's chunks are numbered from 0; `publish` refuses with `NotFound` when one is missing.
+//! - **Durability.** What `flush` has covered survives anything. A crash loses the rest: staged chunks are then removed,
+//!   and an unfinished replacement falls back to the version before. Whoever resumes a job after a restart stores its
+//!   chunks again (storing twice changes nothing).
+//! - **A broken shard** is out of service for half a minute, then opened again from disk in the background. Documents
+//!   on a shard whose files are damaged are missing until its directory is removed and the index rebuilt.
+//! - **The engine's log** is written but never replayed or shortened by the engine; old files are removed when a shard
+//!   is opened, and a shard whose log has grown large is reopened in the background.
+
+mod bm25;
+mod config;
+mod engine;
+#[cfg(test)]
+mod faults;
+mod filter;
+mod fusion;
+mod maintenance;
+mod manifest;
+mod payload;
+mod placement;
+mod recovery;
+mod shard;
+mod store;
+
+pub use config::{EdgeConfig, VectorSpace};
+pub use store::{EdgeStore, StoredPoint};

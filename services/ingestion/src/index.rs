@@ -37,8 +37,9 @@ pub(crate) trait Index: Send + Sync {
     /// Stores chunks, invisible until published.
     async fn stage(&self, batch: Batch<'_>) -> Result<()>;
 
-    /// Makes a staged version visible in place of older ones; on disk on return.
-    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64) -> Result<()>;
+    /// Makes a staged version of `chunks` chunks visible in place of older ones; on disk on return. `NotFound`: some
+    /// of them were lost in a crash of the index.
+    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64, chunks: u32) -> Result<()>;
 
     /// Removes versions below `below`; on disk on return.
     async fn remove(&self, tenant: &TenantId, document: &DocumentId, below: u64) -> Result<()>;
@@ -82,8 +83,9 @@ impl Index for RemoteIndex {
         Ok(())
     }
 
-    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64) -> Result<()> {
-        let message = PublishVersionRequest { tenant: tenant.to_string(), document_id: document.to_string(), version };
+    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64, chunks: u32) -> Result<()> {
+        let (tenant, document_id) = (tenant.to_string(), document.to_string());
+        let message = PublishVersionRequest { tenant, document_id, version, chunks };
         let message = request(message, Deadline::after(TIMEOUT));
         self.client.clone().publish_version(message).await.map_err(error_from)?;
         Ok(())

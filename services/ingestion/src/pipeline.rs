@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use ragstone_core::ports::{Catalog, LeasedJob};
-use ragstone_core::{Chunk, Result, Stage};
+use ragstone_core::{Chunk, Error, ErrorCode, Result, Stage};
 
 use crate::bodies::Bodies;
 use crate::embed::Embedding;
@@ -73,7 +73,7 @@ impl Pipeline {
                     reached = Stage::Embed;
                 }
                 Stage::Embed => self.embed(leased, progress).await?,
-                Stage::Publish => self.publish(leased).await?,
+                Stage::Publish => self.publish(leased, progress).await?,
                 Stage::Clean => self.clean(leased).await?,
             }
             let seconds = started.elapsed().as_secs_f64();
@@ -107,10 +107,20 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The version becomes visible in place of the older one.
-    async fn publish(&self, leased: &LeasedJob) -> Result<()> {
+    /// The version becomes visible in place of the older one. Staged chunks may be gone after a crash of the index:
+    /// then they are staged once more.
+    async fn publish(&self, leased: &LeasedJob, progress: &Progress) -> Result<()> {
         let job = &leased.job;
-        self.index.publish(&job.tenant, &job.document_id, job.version).await
+        let chunks = self.catalog.text(&leased.lease).await?.chunks.len();
+        let chunks = u32::try_from(chunks).map_err(|e| Error::internal("too many chunks").with_source(e))?;
+        match self.index.publish(&job.tenant, &job.document_id, job.version, chunks).await {
+            Err(error) if error.code == ErrorCode::NotFound => {
+                tracing::warn!(job = %job.id, "the index has lost staged chunks, they are staged again");
+                self.embed(leased, progress).await?;
+                self.index.publish(&job.tenant, &job.document_id, job.version, chunks).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Older versions go, from the index and then from the store. A removal is only this.

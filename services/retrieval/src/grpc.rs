@@ -62,10 +62,13 @@ impl RetrievalService for Service {
         let deadline = deadline(&request, self.timeout);
         let request = request.into_inner();
         let (tenant, document) = ids(request.tenant, request.document_id).map_err(status)?;
+        if request.chunks == 0 {
+            return Err(status(Error::invalid("field 'chunks' is missing")));
+        }
         let work = async {
             // What becomes visible must already be on disk, and that it is visible too before anyone is told.
             self.store.flush().await?;
-            self.store.publish(&tenant, &document, request.version).await?;
+            self.store.publish(&tenant, &document, request.version, request.chunks).await?;
             self.store.flush().await
         };
         deadline.run(work).await.map_err(|error| failed(error, "index_write"))?;
@@ -89,9 +92,9 @@ impl RetrievalService for Service {
     }
 }
 
-/// Counts a failure of the store; what the caller did wrong is not one.
+/// Counts a failure of the store; what the caller did wrong, or can mend, is not one.
 fn failed(error: Error, kind: &'static str) -> Status {
-    if error.code != ErrorCode::InvalidArgument {
+    if !matches!(error.code, ErrorCode::InvalidArgument | ErrorCode::NotFound) {
         metrics::counter!("rag_errors_total", "type" => kind).increment(1);
         tracing::warn!(error = error.chain(), "the vector store failed");
     }

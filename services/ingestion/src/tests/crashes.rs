@@ -104,3 +104,14 @@ async fn a_worker_whose_lease_was_taken_stops() {
     assert_eq!((done.status, done.attempts), (JobStatus::Done, 1));
     assert_eq!(f.catalog.corpus_generation(&tenant()).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn chunks_lost_in_a_crash_of_the_index_are_staged_again() {
+    let f = Fixture::new().await;
+    let job = f.put("d", &"words ".repeat(80)).await;
+    f.index.loses_a_chunk.store(true, Ordering::SeqCst);
+    f.work().await;
+    let job = f.job(&job).await;
+    assert_eq!((job.status, job.attempts), (JobStatus::Done, 1));
+    assert_eq!(f.index.visible("d").len(), usize::try_from(f.document("d").await.chunks).unwrap());
+}

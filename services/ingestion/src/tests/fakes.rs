@@ -94,6 +94,8 @@ pub(super) struct FakeIndex {
     held: Mutex<Held>,
     /// Errors of the next calls, after their effect: answers that got lost.
     pub(super) answers: Mutex<VecDeque<Option<ErrorCode>>>,
+    /// The next publication finds the last staged chunk lost, as after a crash of the index.
+    pub(super) loses_a_chunk: AtomicBool,
 }
 
 fn name(tenant: &TenantId, document: &DocumentId) -> Name {
@@ -140,11 +142,16 @@ impl Index for FakeIndex {
         self.outcome().await
     }
 
-    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64) -> Result<()> {
+    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64, chunks: u32) -> Result<()> {
         let name = name(tenant, document);
         {
             let mut held = self.held();
-            assert!(held.chunks.contains_key(&(name.clone(), version, 0)), "published before it was staged");
+            if self.loses_a_chunk.swap(false, Ordering::SeqCst) {
+                held.chunks.remove(&(name.clone(), version, chunks - 1));
+            }
+            if !(0..chunks).all(|chunk| held.chunks.contains_key(&(name.clone(), version, chunk))) {
+                return Err(Error::not_found("chunks are missing"));
+            }
             assert!(held.live.get(&name).is_none_or(|live| *live <= version), "an older version was published");
             held.live.insert(name, version);
         }
