@@ -21,7 +21,7 @@ up: models ## Start everything and leave it running (Ctrl-C stops it)
 	$(RAGSTONE) up
 
 .PHONY: models
-models: ## Fetch the embedding model (23 MB) into the user's cache directory
+models: ## Fetch the embedding model (84 MB) into the user's cache directory
 	$(RAGSTONE) models pull
 
 .PHONY: test

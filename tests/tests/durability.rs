@@ -9,7 +9,8 @@ use ragstone_testkit::client::Client;
 use ragstone_testkit::ports::free_port;
 use ragstone_testkit::process::{Process, binary};
 
-const CALLS: &str = "--trace=fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg,rename,renameat,renameat2,link,linkat";
+const CALLS: &str =
+    "--trace=fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg,rename,renameat,renameat2,link,linkat";
 /// The document's id: how its row is recognised in the catalog's log.
 const ID: &str = "durable-document-7";
 /// How its bytes are recognised.

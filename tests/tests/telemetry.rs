@@ -50,7 +50,8 @@ async fn a_query_and_a_document_are_one_trace_each() {
     ];
     let spans = spans_of(&mut collector, answer["trace_id"].as_str().unwrap(), &names).await;
     let ids: BTreeSet<&str> = spans.iter().map(|span| span.span_id.as_str()).collect();
-    let orphans: Vec<_> = spans.iter().filter(|s| s.name != "POST" && !ids.contains(s.parent_span_id.as_str())).collect();
+    let orphans: Vec<_> =
+        spans.iter().filter(|s| s.name != "POST" && !ids.contains(s.parent_span_id.as_str())).collect();
     assert!(orphans.is_empty(), "spans without their parent: {orphans:#?}");
     stack.stop().await.unwrap();
 }

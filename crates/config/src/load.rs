@@ -138,15 +138,15 @@ mod tests {
         let toml = "[worker]\nthreads = 1\nname = 'file'\n[worker.nested]\nratio = 0.5\n[other]\nx = 1\n";
         let env = [("RAGSTONE__WORKER__NAME", "env"), ("RAGSTONE__WORKER__NESTED__ON", "true"), ("RAGSTONE_URL", "x")];
         let section = load(toml, &env, &[("worker.threads", "9")]).unwrap();
-        assert_eq!(
-            section,
-            Section { threads: 9, name: "env".into(), nested: Nested { ratio: 0.5, on: true } }
-        );
+        assert_eq!(section, Section { threads: 9, name: "env".into(), nested: Nested { ratio: 0.5, on: true } });
     }
 
     #[test]
     fn nothing_at_all_gives_the_defaults() {
-        assert_eq!(Sources::default().merge(&["worker"]).unwrap().section::<Section>("worker").unwrap(), Section::default());
+        assert_eq!(
+            Sources::default().merge(&["worker"]).unwrap().section::<Section>("worker").unwrap(),
+            Section::default()
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub use json::{metadata_from_struct, metadata_to_struct};
 
 /// Generated messages, clients and servers of `ragstone.v1`.
 pub mod v1 {
-    #![expect(clippy::all, reason = "generated; the documentation is in /proto")]
+    #![expect(clippy::all, clippy::allow_attributes, reason = "generated; the documentation is in /proto")]
     tonic::include_proto!("ragstone.v1");
 }
 

@@ -37,7 +37,8 @@ pub async fn serve_admin(listener: TcpListener, admin: Admin, stop: Cancellation
 
 async fn readyz(State(admin): State<Admin>) -> Response {
     let single = admin.services.len() == 1;
-    let reports = join_all(admin.services.iter().map(|(name, health)| async move { (*name, health.report().await) })).await;
+    let reports =
+        join_all(admin.services.iter().map(|(name, health)| async move { (*name, health.report().await) })).await;
     let ready = reports.iter().all(|(_, report)| report.ready);
     let mut checks = Vec::new();
     for (service, report) in reports {
@@ -48,8 +49,7 @@ async fn readyz(State(admin): State<Admin>) -> Response {
         let prefixed = |name| if single { name } else { format!("{service}/{name}") };
         checks.extend(report.checks.into_iter().map(|c| CheckReport { name: prefixed(c.name), ..c }));
     }
-    let (status, word) =
-        if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    let (status, word) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
     (status, Json(json!({ "status": word, "checks": checks }))).into_response()
 }
 

@@ -17,8 +17,8 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// # Errors
 /// `InvalidArgument` when the URL is none.
 pub fn connect(url: &str) -> Result<Channel> {
-    let endpoint =
-        Endpoint::from_shared(url.to_owned()).map_err(|e| Error::invalid(format!("'{url}' is not a URL")).with_source(e))?;
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|e| Error::invalid(format!("'{url}' is not a URL")).with_source(e))?;
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE)

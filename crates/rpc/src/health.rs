@@ -147,7 +147,7 @@ mod tests {
             let up = state.load(Ordering::SeqCst);
             async move { if up { Ok(()) } else { Err("gone".to_owned()) } }
         });
-        health.register("nicety", false, || std::future::pending());
+        health.register("nicety", false, std::future::pending);
         assert!(!health.report().await.ready, "not before it has started");
         health.started();
         let report = health.report().await;

@@ -20,8 +20,7 @@ use crate::{Admin, Health, ServerConfig, ServiceConfig, serve_admin};
 pub const CONFIG_EXIT: u8 = 78;
 
 /// Every section a configuration may have: one file serves all services, each reads its own part.
-pub const SECTIONS: [&str; 7] =
-    ["server", "telemetry", "gateway", "embedding", "retrieval", "generation", "ingestion"];
+pub const SECTIONS: [&str; 7] = ["server", "telemetry", "gateway", "embedding", "retrieval", "generation", "ingestion"];
 
 /// What a service's `serve` gets beside its configuration.
 pub struct Runtime {

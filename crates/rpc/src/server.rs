@@ -76,11 +76,8 @@ impl Server {
             .context("reflection data")?;
         routes.add_service(health_service);
         routes.add_service(reflection);
-        let router = routes
-            .routes()
-            .prepare()
-            .into_axum_router()
-            .layer(middleware::from_fn_with_state(runtime.name, observe));
+        let router =
+            routes.routes().prepare().into_axum_router().layer(middleware::from_fn_with_state(runtime.name, observe));
 
         let watcher = tokio::spawn(report_health(runtime.health.clone(), reporter, names));
         runtime.health.started();

@@ -60,7 +60,14 @@ async fn health_follows_the_critical_dependency() {
 #[tokio::test]
 async fn a_panicking_handler_answers_500_and_the_server_goes_on() {
     let router = axum::Router::new()
-        .route("/panic", get(|| async { if true { panic!("on purpose") } }))
+        .route(
+            "/panic",
+            get(|| async {
+                if true {
+                    panic!("on purpose")
+                }
+            }),
+        )
         .route("/fine", get(|| async { "fine" }));
     let running = start(router, ServerConfig::default()).await;
     let client = reqwest::Client::new();

@@ -57,7 +57,8 @@ impl EmbeddingService for Service {
         _request: Request<v1::DescribeModelRequest>,
     ) -> Result<Response<v1::DescribeModelResponse>, Status> {
         let info = self.embedder.info();
-        let narrow = |number: usize| u32::try_from(number).map_err(|e| status(Error::internal("a size").with_source(e)));
+        let narrow =
+            |number: usize| u32::try_from(number).map_err(|e| status(Error::internal("a size").with_source(e)));
         Ok(Response::new(v1::DescribeModelResponse {
             model: info.model.clone(),
             revision: info.revision.clone(),

@@ -21,7 +21,8 @@ pub use config::Config;
 /// When the model is absent or damaged, or the port fails.
 pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
     let store = ModelStore::open(config.models_dir.clone(), |name| std::env::var_os(name))?;
-    let embedder = Arc::new(LocalEmbedder::load(&store, &config.model, &config.local).await.context("embedding model")?);
+    let embedder =
+        Arc::new(LocalEmbedder::load(&store, &config.model, &config.local).await.context("embedding model")?);
     tracing::info!(model = embedder.info().model, revision = embedder.info().revision, "model loaded");
     let tokenizer_json = embedder.tokenizer_json().to_vec();
     let cache: Arc<dyn Cache> = Arc::new(MemoryCache::new(config.cache_bytes));

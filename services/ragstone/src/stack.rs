@@ -146,7 +146,12 @@ async fn loopback() -> anyhow::Result<(TcpListener, String)> {
     Ok((listener, url))
 }
 
-fn spawn<F>(name: &'static str, server: &ServerConfig, listener: TcpListener, serve: impl FnOnce(Runtime) -> F) -> Service
+fn spawn<F>(
+    name: &'static str,
+    server: &ServerConfig,
+    listener: TcpListener,
+    serve: impl FnOnce(Runtime) -> F,
+) -> Service
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {

@@ -34,7 +34,8 @@ pub(crate) fn all() -> Vec<Format> {
         format(
             "markdown",
             "text/markdown; charset=utf-8",
-            "# Handbook\n\n## Backups\n\nThe vault is copied to Reykjavik every Thursday.\n\n## Fire\n\nLeave.\n".into(),
+            "# Handbook\n\n## Backups\n\nThe vault is copied to Reykjavik every Thursday.\n\n## Fire\n\nLeave.\n"
+                .into(),
             "Where is the vault copied to?",
             "Reykjavik",
         ),
@@ -47,7 +48,13 @@ pub(crate) fn all() -> Vec<Format> {
             "What is the oldest tortoise called?",
             "Bartholomew",
         ),
-        format("pdf", "application/pdf", pdf("The cable car to Mount Aldwyn carries 42 persons."), "How many persons does the cable car carry?", "42"),
+        format(
+            "pdf",
+            "application/pdf",
+            pdf("The cable car to Mount Aldwyn carries 42 persons."),
+            "How many persons does the cable car carry?",
+            "42",
+        ),
         format(
             "docx",
             "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
@@ -85,7 +92,7 @@ fn pdf(text: &str) -> Vec<u8> {
     let table = out.len();
     write!(out, "xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).unwrap();
     for offset in offsets {
-        write!(out, "{offset:010} 00000 n \n").unwrap();
+        writeln!(out, "{offset:010} 00000 n ").unwrap();
     }
     write!(out, "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n", objects.len() + 1).unwrap();
     out

@@ -136,13 +136,17 @@ async fn versions_replace_each_other(client: &Client) {
 
 async fn filters_choose(client: &Client) {
     for (id, year) in [("report-2019", 2019), ("report-2023", 2023)] {
-        let body = json!({"text": "The annual report of the harbour office names its income.", "metadata": {"year": year}});
+        let body =
+            json!({"text": "The annual report of the harbour office names its income.", "metadata": {"year": year}});
         client.ingest(id, "application/json", body.to_string()).await.unwrap();
     }
     for (filter, expected) in [
         (json!({"must": [{"key": "metadata.year", "gte": 2020}]}), "report-2023"),
         (json!({"must": [{"key": "metadata.year", "match": 2019}]}), "report-2019"),
-        (json!({"must_not": [{"key": "metadata.year", "lt": 2020}], "must": [{"key": "metadata.year", "gt": 0}]}), "report-2023"),
+        (
+            json!({"must_not": [{"key": "metadata.year", "lt": 2020}], "must": [{"key": "metadata.year", "gt": 0}]}),
+            "report-2023",
+        ),
     ] {
         let query = json!({"query": "income of the harbour office", "filter": filter, "k": 10});
         let hits = search(client, query).await;
