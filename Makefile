@@ -6,7 +6,7 @@ SHELL := bash
 TOOLS := .cache/tools
 BUF := $(TOOLS)/bin/buf
 BUF_VERSION := 1.75.0
-RAGSTONE := cargo run --quiet --release --locked --package ragstone --
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## Show this list
@@ -18,17 +18,18 @@ demo: ## Build, fetch the model, start everything, ingest docs/, ask three quest
 
 .PHONY: up
 up: models ## Start everything and leave it running (Ctrl-C stops it)
-	$(RAGSTONE) up
+	$(TARGET)/release/ragstone up
 
 .PHONY: models
 models: ## Fetch the embedding model (84 MB) into the user's cache directory
-	$(RAGSTONE) models pull
+	cargo build --release --locked --package ragstone
+	$(TARGET)/release/ragstone models pull
 
 .PHONY: test
 test: ## Run all tests
 	scripts/test-tools.sh
-	cargo build --locked --workspace --bins
-	cargo run --quiet --locked --package ragstone -- models pull
+	cargo build --locked --workspace --all-targets
+	$(TARGET)/debug/ragstone models pull
 	RAGSTONE_REQUIRE_MODEL=1 cargo test --locked --workspace
 
 .PHONY: lint

@@ -17,13 +17,13 @@ const SHOWN_LINES: usize = 60;
 /// One of the workspace's binaries, beside the test that is running.
 ///
 /// # Errors
-/// When it has not been built: `cargo build --workspace --bins` does.
+/// When it has not been built: `cargo build --workspace --all-targets` does.
 pub fn binary(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe().context("own path")?;
     let profile = test.ancestors().nth(2).context("a test lies in target/<profile>/deps")?;
     let path = profile.join(name);
     if !path.is_file() {
-        bail!("{} is not there: `cargo build --workspace --bins` builds it", path.display());
+        bail!("{} is not there: `cargo build --workspace --all-targets` builds it", path.display());
     }
     Ok(path)
 }

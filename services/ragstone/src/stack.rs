@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -43,6 +44,12 @@ impl Config {
             ingestion: ragstone_rpc::load(&merged, "ingestion", env)?,
         })
     }
+}
+
+/// The overrides that put everything a stack stores into `dir`.
+pub(crate) fn stored_in(dir: &Path) -> Vec<(String, String)> {
+    let folders = [("ingestion.data_dir", dir.to_owned()), ("retrieval.edge.path", dir.join("index"))];
+    folders.map(|(key, path)| (key.to_owned(), path.to_string_lossy().into_owned())).into()
 }
 
 /// The five services, running.

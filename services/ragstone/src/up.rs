@@ -9,7 +9,7 @@ use ragstone_config::Sources;
 use ragstone_rpc::{Admin, ServiceConfig as _, bind, serve_admin, stop_signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::stack::{Config, Stack};
+use crate::stack::{Config, Stack, stored_in};
 
 /// How to run.
 #[derive(Debug, clap::Args)]
@@ -79,11 +79,7 @@ async fn until_stopped(stack: &mut Stack, stop: &CancellationToken) -> anyhow::R
 
 /// The command line's own values above all others.
 fn sources(args: Args) -> Sources {
-    let mut overrides = Vec::new();
-    if let Some(dir) = args.data_dir {
-        overrides.push(("ingestion.data_dir".to_owned(), dir.to_string_lossy().into_owned()));
-        overrides.push(("retrieval.edge.path".to_owned(), dir.join("index").to_string_lossy().into_owned()));
-    }
+    let mut overrides = args.data_dir.as_deref().map(stored_in).unwrap_or_default();
     for (key, address) in [("gateway.listen", args.listen), ("gateway.admin_listen", args.admin_listen)] {
         overrides.extend(address.map(|address| (key.to_owned(), address.to_string())));
     }

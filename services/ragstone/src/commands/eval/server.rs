@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::client::{Client, Connection, parse_url};
 use crate::failure::{Exit, Failure};
-use crate::stack::{Config, Stack};
+use crate::stack::{Config, Stack, stored_in};
 
 /// How long the services of the evaluation's own server may take to become ready.
 const STARTUP: Duration = Duration::from_secs(60);
@@ -37,7 +37,9 @@ impl Server {
         let broken = |e: anyhow::Error| Failure::failed(format!("cannot start the services: {e:#}"));
         let folder = tempfile::tempdir().map_err(|e| broken(e.into()))?;
         let unusable = |e: ConfigError| Failure::new(Exit::Configuration, e.to_string());
-        let config = Config::load(sources(config, folder.path()), &|key| std::env::var(key).ok()).map_err(unusable)?;
+        let (file, overrides) = (config.map(Path::to_owned), stored_in(folder.path()));
+        let sources = Sources { file, env: std::env::vars().collect(), overrides };
+        let config = Config::load(sources, &|key| std::env::var(key).ok()).map_err(unusable)?;
         let listener = ragstone_rpc::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(broken)?;
         let mut stack = Stack::start(config, listener).await.map_err(broken)?;
         let base = parse_url(&format!("http://{}", stack.address)).map_err(Failure::failed)?;
@@ -58,14 +60,5 @@ impl Server {
         let Some(Own { stack, folder }) = self.own else { return Ok(()) };
         stack.stop().await.map_err(|e| Failure::failed(format!("the services did not stop cleanly: {e:#}")))?;
         folder.close().map_err(|e| Failure::failed(format!("cannot remove the temporary directory: {e}")))
-    }
-}
-
-fn sources(config: Option<&Path>, folder: &Path) -> Sources {
-    let folders = [("ingestion.data_dir", folder.to_owned()), ("retrieval.edge.path", folder.join("index"))];
-    Sources {
-        file: config.map(Path::to_owned),
-        env: std::env::vars().collect(),
-        overrides: folders.map(|(key, path)| (key.to_owned(), path.to_string_lossy().into_owned())).into(),
     }
 }
