@@ -40,11 +40,12 @@ step "ingest docs/"
 "$ragstone" ingest docs --wait
 
 for question in \
-    "Where does a document go after it was accepted?" \
+    "When is a document acknowledged?" \
     "What happens when the embedding service is down?" \
-    "Which file holds the query pipeline?"; do
+    "What does ragstone doctor check?"; do
     step "$question"
-    "$ragstone" ask "$question"
+    "$ragstone" ask "$question" | tee "$data/answer"
+    grep -q "^Sources:" "$data/answer" || { echo "the answer cites nothing" >&2; exit 1; }
 done
 
 step "stop"

@@ -36,10 +36,12 @@ async fn every_documented_call_is_served() {
     assert!(calls.len() >= 11, "{calls:?}");
     for (method, path) in calls {
         let real = path.replace("{id}", "00000000-0000-0000-0000-000000000000");
-        let answer = client.call(Method::from_bytes(method.as_bytes()).unwrap(), &real).await.unwrap();
-        assert_ne!(answer.status, 405, "{method} {path}");
+        let request = client.http().request(Method::from_bytes(method.as_bytes()).unwrap(), client.url(&real));
+        let answer = request.send().await.unwrap();
+        assert_ne!(answer.status(), 405, "{method} {path}");
         let unknown = nowhere["detail"].as_str().unwrap().replace("/v1/nowhere", &real);
-        assert_ne!(answer.body["detail"], unknown, "{method} {path} is not served");
+        let body = answer.text().await.unwrap();
+        assert!(!body.contains(&unknown), "{method} {path} is not served: {body}");
     }
     stack.stop().await.unwrap();
 }

@@ -96,6 +96,41 @@ async fn killed_at_every_stage_nothing_acknowledged_is_lost_or_doubled() {
     stack.stop().await.unwrap();
 }
 
+/// A parser that hangs when it is called for the first time, and says so by a file.
+fn parser_that_hangs_once(dir: &std::path::Path) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (script, mark) = (dir.join("parser"), dir.join("parsing"));
+    let real = ragstone_testkit::process::binary("ragstone-ingestion").unwrap();
+    let (mark, real) = (mark.display(), real.display());
+    let text = format!("#!/bin/sh\n[ -e {mark} ] && exec {real} \"$@\"\n: >{mark}\nexec /bin/sleep 600\n");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_text_is_extracted_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stack = Stack::prepare(Form::FiveProcesses).unwrap();
+    stack.env("RAGSTONE__INGESTION__EXTRACT_PROGRAM", parser_that_hangs_once(dir.path()).to_str().unwrap());
+    stack.run().await.unwrap();
+    let client = stack.client();
+    let page = "<h1>Harbour</h1><p>The crane of Skagen lifts ninety tons.</p>";
+    let accepted = client.put_document("page", "text/html", page).await.unwrap();
+    while !dir.path().join("parsing").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    stack.process("ingestion").unwrap().kill().await.unwrap();
+    stack.spawn("ingestion").unwrap();
+    stack.ready().await.unwrap();
+    let job = client.finished_job(accepted["job_id"].as_str().unwrap()).await.unwrap();
+    assert_eq!(job["status"], "done", "{job}");
+    let found =
+        client.post("/v1/search", &json!({"query": "crane of Skagen"})).await.unwrap().expect_status(200).unwrap();
+    assert_eq!(found["hits"].as_array().unwrap().len(), 1, "{found}");
+    stack.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_process_killed_under_load_loses_nothing_acknowledged() {
     let mut stack = Stack::prepare(Form::AllInOne).unwrap();

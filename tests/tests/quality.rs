@@ -19,13 +19,19 @@ fn xquad_english() {
         eprintln!("skipped: xquad/xquad.en.json is not there (RAGSTONE_EVAL_DATA names the folder)");
         return;
     };
-    let output = Command::new(binary("ragstone").unwrap()).arg("eval").arg(dataset).arg("--json").output().unwrap();
+    let output = Command::new(binary("ragstone").unwrap())
+        .arg("eval")
+        .arg(dataset)
+        .arg("--json")
+        .env_remove("RAGSTONE_URL")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     eprintln!("{report:#}");
     assert_eq!((&report["documents"], &report["questions"]), (&240.into(), &1190.into()));
-    let hybrid = report["retrieval"]["hybrid"]["ndcg"].as_f64().unwrap();
+    let hybrid = report["retrieval"]["hybrid"]["ndcg_at_k"].as_f64().unwrap();
     assert!(hybrid >= 0.93, "nDCG@10 of hybrid search is {hybrid}");
-    let contained = report["answers"]["contain_gold"].as_f64().unwrap();
+    let contained = report["answers"]["contains_gold"].as_f64().unwrap();
     assert!(contained >= 0.65, "{contained} of the answers contain the gold answer");
 }

@@ -1,10 +1,11 @@
 //! Credential → principal. Today there is one mode: no credential, on loopback only.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
-use ragstone_core::{Access, GroupAccess, Principal, Result, Scope, TenantId};
+use http::uri::Authority;
+use http::{HeaderMap, header};
+use ragstone_core::{Access, Error, ErrorCode, GroupAccess, Principal, Result, Scope, TenantId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -72,10 +73,26 @@ impl Authenticator {
     /// Who sent these headers (gRPC metadata are headers too).
     ///
     /// # Errors
-    /// `Unauthenticated` where a credential is needed and none, or a bad one, is there.
-    pub fn authenticate(&self, _headers: &HeaderMap) -> Result<Principal> {
+    /// `PermissionDenied` when a browser sent it for a page of another machine: where no credential is asked for, any
+    /// web page could otherwise write to, or by rebinding a name read from, a gateway on the reader's own loopback.
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Principal> {
+        for name in [header::HOST, header::ORIGIN] {
+            let Some(value) = headers.get(&name) else { continue };
+            if !value.to_str().is_ok_and(is_loopback) {
+                let message = format!("without authentication the {name} header must name this machine's loopback");
+                return Err(Error::new(ErrorCode::PermissionDenied, message));
+            }
+        }
         Ok(self.anonymous.clone())
     }
+}
+
+/// Whether a `Host` (`name:port`) or `Origin` (`scheme://name:port`) names the loopback.
+fn is_loopback(value: &str) -> bool {
+    let authority = value.split_once("://").map_or(value, |(_, authority)| authority);
+    let Ok(authority) = authority.parse::<Authority>() else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -92,6 +109,25 @@ mod tests {
         for bad in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
             assert!(config.check_listen(bad.parse().unwrap()).unwrap_err().contains(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn pages_of_other_machines_are_refused() {
+        let authenticator = Authenticator::new(&AuthConfig::default()).unwrap();
+        let with = |name, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            authenticator.authenticate(&headers)
+        };
+        for own in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "localhost"] {
+            assert!(with(header::HOST, own).is_ok(), "{own}");
+            assert!(with(header::ORIGIN, &format!("http://{own}")).is_ok(), "{own}");
+        }
+        for foreign in ["evil.example", "evil.example:8080", "localhost.evil.example", "10.0.0.1:8080", "null", ""] {
+            assert_eq!(with(header::HOST, foreign).unwrap_err().code, ErrorCode::PermissionDenied, "{foreign}");
+            assert!(with(header::ORIGIN, &format!("http://{foreign}")).is_err(), "{foreign}");
+        }
+        assert!(with(header::ORIGIN, "null").is_err());
     }
 
     #[test]

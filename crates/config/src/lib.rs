@@ -5,5 +5,5 @@ mod load;
 mod reference;
 
 pub use dump::dump;
-pub use load::{ConfigError, Merged, Sources};
+pub use load::{ConfigError, Merged, Sources, environment};
 pub use reference::reference;

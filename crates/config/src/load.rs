@@ -1,6 +1,7 @@
 //! Merges the sources and reads sections out of the result, refusing every key nobody knows.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use config::{Config, Environment, File, FileFormat};
@@ -45,6 +46,13 @@ pub struct Sources {
 #[derive(Debug, Clone)]
 pub struct Merged(Config);
 
+/// This process's environment; a variable that is not UTF-8 cannot name or be a setting.
+#[must_use]
+pub fn environment() -> HashMap<String, String> {
+    let text = |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
+}
+
 impl Sources {
     /// Merges all sources and checks that every top-level key is one of `sections`.
     ///
@@ -58,7 +66,7 @@ impl Sources {
             builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
         }
         // `__` cannot appear in a key, so `RAGSTONE_URL` and the like are never taken for one.
-        let env = Environment::with_prefix("RAGSTONE").prefix_separator("__").separator("__").try_parsing(true);
+        let env = Environment::with_prefix("RAGSTONE").prefix_separator("__").separator("__");
         builder = builder.add_source(env.source(Some(self.env)));
         for (key, value) in self.overrides {
             builder = builder.set_override(&key, value).map_err(|e| unusable(&e))?;
@@ -136,9 +144,9 @@ mod tests {
     #[test]
     fn the_command_line_beats_the_environment_beats_the_file() {
         let toml = "[worker]\nthreads = 1\nname = 'file'\n[worker.nested]\nratio = 0.5\n[other]\nx = 1\n";
-        let env = [("RAGSTONE__WORKER__NAME", "env"), ("RAGSTONE__WORKER__NESTED__ON", "true"), ("RAGSTONE_URL", "x")];
+        let env = [("RAGSTONE__WORKER__NAME", "007"), ("RAGSTONE__WORKER__NESTED__ON", "true"), ("RAGSTONE_URL", "x")];
         let section = load(toml, &env, &[("worker.threads", "9")]).unwrap();
-        assert_eq!(section, Section { threads: 9, name: "env".into(), nested: Nested { ratio: 0.5, on: true } });
+        assert_eq!(section, Section { threads: 9, name: "007".into(), nested: Nested { ratio: 0.5, on: true } });
     }
 
     #[test]

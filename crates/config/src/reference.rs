@@ -28,8 +28,19 @@ fn rows(root: &Value, schema: &Value, path: &str, defaults: &Value, page: &mut S
             rows(root, target, &path, default, page);
             continue;
         }
+        let item =
+            target.get("items").map(|items| resolve(root, items)).filter(|item| item.get("properties").is_some());
+        if let Some(item) = item {
+            rows(root, item, &format!("{path}[]"), &Value::Null, page);
+            continue;
+        }
         let meaning = property.get("description").or_else(|| target.get("description")).and_then(Value::as_str);
-        let shown = if default.is_null() { "—".to_owned() } else { format!("`{default}`") };
+        let shown = match default {
+            Value::Null => "—".to_owned(),
+            // As it was written: a 32-bit 0.2 widened to 64 bits has a tail.
+            Value::Number(number) if number.is_f64() => format!("`{}`", number.as_f64().unwrap_or_default() as f32),
+            other => format!("`{other}`"),
+        };
         page.push_str(&format!("| `{path}` | {shown} | {} |\n", one_line(meaning.unwrap_or_default())));
     }
 }

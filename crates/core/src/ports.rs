@@ -71,8 +71,8 @@ pub trait VectorStore: Send + Sync {
     /// Removes every point of the document whose version is lower than `below`, staged ones too.
     async fn remove_versions(&self, tenant: &TenantId, document: &DocumentId, below: u64) -> Result<()>;
 
-    /// Returns when everything accepted before is on disk.
-    async fn flush(&self) -> Result<()>;
+    /// Returns when everything accepted before for this document is on disk.
+    async fn flush(&self, tenant: &TenantId, document: &DocumentId) -> Result<()>;
 
     /// Names of the shards that cannot serve now; empty when all is well.
     async fn unhealthy_shards(&self) -> Vec<String>;

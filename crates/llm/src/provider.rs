@@ -61,6 +61,9 @@ impl ProviderConfig {
             return Err(format!("name '{}' must be letters, digits, '-', '_' or '.'", self.name));
         }
         let url = Url::parse(&self.base_url).map_err(|_| format!("base_url '{}' is not a URL", self.base_url))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(format!("base_url of provider '{}' must not carry a user or password: use api_key", self.name));
+        }
         if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
             return Err(format!("base_url '{}' must be http or https, without a query", self.base_url));
         }

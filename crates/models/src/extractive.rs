@@ -74,7 +74,7 @@ fn answer(question: &str, passages: &[Passage], bytes: usize) -> Vec<String> {
     }
     let mut pieces: Vec<String> = Vec::with_capacity(chosen.len());
     for quoted in chosen {
-        let quote = &texts[quoted.passage][quoted.span];
+        let quote = without_markers(&texts[quoted.passage][quoted.span]);
         let lines = quote.contains('\n');
         let gap = match pieces.last() {
             None => "",
@@ -86,6 +86,28 @@ fn answer(question: &str, passages: &[Passage], bytes: usize) -> Vec<String> {
         pieces.push(format!("{gap}{quote}{after}[{}]", quoted.passage + 1));
     }
     pieces
+}
+
+/// A source's own `[3]`, a footnote say, would read as a citation: it becomes `(3)`, but in code, where it is an index.
+fn without_markers(quote: &str) -> String {
+    let mut out = String::with_capacity(quote.len());
+    let (mut rest, mut code) = (quote, false);
+    while let Some(at) = rest.find(['[', '`']) {
+        let (plain, from) = rest.split_at(at);
+        out.push_str(plain);
+        let digits = from[1..].bytes().take_while(u8::is_ascii_digit).count();
+        let marker = from.starts_with('[') && digits > 0 && from[1 + digits..].starts_with(']');
+        let taken = if marker && !code { digits + 2 } else { 1 };
+        if taken > 1 {
+            out.push_str(&format!("({})", &from[1..=digits]));
+        } else {
+            code ^= from.starts_with('`');
+            out.push_str(&from[..1]);
+        }
+        rest = &from[taken..];
+    }
+    out.push_str(rest);
+    out
 }
 
 #[cfg(test)]
@@ -140,6 +162,16 @@ mod tests {
         let text = "# Start\n\nTo start the demo, run:\n\n```sh\nmake demo\n```\n\nIt takes a while.";
         let said = say("How do I start the demo?", &[text]);
         assert!(said.contains("run:\n\n```sh\nmake demo\n```\n[1]"), "{said}");
+    }
+
+    #[test]
+    fn a_sources_own_footnote_is_no_citation() {
+        let said = say("When was the tower finished?", &["The tower was finished in 1889.[2]", "Another text."]);
+        assert!(said.starts_with("The tower was finished in 1889.") && said.ends_with("[1]"), "{said}");
+        assert!(!said.contains("[2]"), "{said}");
+        for (quote, expected) in [("a [12] b[3]", "a (12) b(3)"), ("`x[1]` [2]", "`x[1]` (2)"), ("[a] [1", "[a] [1")] {
+            assert_eq!(without_markers(quote), expected);
+        }
     }
 
     #[test]

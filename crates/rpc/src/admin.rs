@@ -1,5 +1,8 @@
 //! The admin port: `/healthz` (alive), `/readyz` (each dependency with its state), `/metrics` (Prometheus).
 
+use std::time::Duration;
+
+use anyhow::Context as _;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -9,9 +12,13 @@ use http::{StatusCode, header};
 use ragstone_telemetry::PrometheusHandle;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{CheckReport, Health};
+
+/// How long open connections of the admin port may hold up the end of the process.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the admin port shows: one service, or all of an all-in-one process.
 #[derive(Clone)]
@@ -22,17 +29,35 @@ pub struct Admin {
     pub metrics: PrometheusHandle,
 }
 
+/// The admin port being served.
+pub struct AdminPort(JoinHandle<std::io::Result<()>>);
+
+impl AdminPort {
+    /// Waits for its end after `stop` fired, but not for a client that never finishes its request.
+    ///
+    /// # Errors
+    /// When the listener failed.
+    pub async fn ended(mut self) -> anyhow::Result<()> {
+        match tokio::time::timeout(STOP_TIMEOUT, &mut self.0).await {
+            Ok(ended) => ended.context("admin port")?.context("admin port"),
+            Err(_) => {
+                self.0.abort();
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Serves the admin port until `stop` fires.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) -> std::io::Result<()> {
+pub fn serve_admin(listener: TcpListener, admin: Admin, stop: CancellationToken) -> AdminPort {
     let router = axum::Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(admin);
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    AdminPort(tokio::spawn(async move {
+        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }))
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {

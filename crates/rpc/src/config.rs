@@ -44,6 +44,17 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// One sentence that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        if self.max_connection_age_seconds == 0 {
+            return Err("max_connection_age_seconds must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+
     pub(crate) fn drain_delay(&self) -> Duration {
         Duration::from_millis(self.drain_delay_ms)
     }

@@ -9,10 +9,10 @@ mod run;
 mod server;
 mod status;
 
-pub use admin::{Admin, serve_admin};
+pub use admin::{Admin, AdminPort, serve_admin};
 pub use client::{connect, deadline, request};
 pub use config::{ServerConfig, ServiceConfig};
 pub use health::{CheckReport, Health, Report};
-pub use run::{CONFIG_EXIT, Runtime, SECTIONS, bind, exit_code, load, run, stop_signal};
+pub use run::{CONFIG_EXIT, Runtime, SECTIONS, bind, exit_code, load, load_shared, run, stop_signal};
 pub use server::Server;
 pub use status::{error_from, status};

@@ -94,6 +94,19 @@ pub fn load<C: ServiceConfig>(
     Ok(config)
 }
 
+/// The sections `server` and `telemetry`, checked.
+///
+/// # Errors
+/// Names the section and the key.
+pub fn load_shared(merged: &ragstone_config::Merged) -> Result<(ServerConfig, TelemetryConfig), ConfigError> {
+    let (server, telemetry): (ServerConfig, TelemetryConfig) =
+        (merged.section("server")?, merged.section("telemetry")?);
+    for (section, checked) in [("server", server.check()), ("telemetry", telemetry.check())] {
+        checked.map_err(|problem| ConfigError::Invalid { section: section.to_owned(), problem })?;
+    }
+    Ok((server, telemetry))
+}
+
 fn start<C, F, S>(name: &'static str, serve: S) -> anyhow::Result<()>
 where
     C: ServiceConfig,
@@ -105,11 +118,10 @@ where
         .into_iter()
         .filter_map(|(key, value)| Some((format!("{name}.{key}"), value?.to_string())))
         .collect();
-    let merged = Sources { file: args.config, env: std::env::vars().collect(), overrides }.merge(&SECTIONS)?;
+    let merged = Sources { file: args.config, env: ragstone_config::environment(), overrides }.merge(&SECTIONS)?;
     let env = |key: &str| std::env::var(key).ok();
     let config: C = load(&merged, name, &env)?;
-    let server: ServerConfig = merged.section("server")?;
-    let telemetry: TelemetryConfig = merged.section("telemetry")?;
+    let (server, telemetry) = load_shared(&merged)?;
     if args.dump_config {
         let own = HashMap::from([(name, &config)]);
         let text = ragstone_config::dump(&Dump { server: &server, telemetry: &telemetry, own })?;
@@ -126,11 +138,11 @@ where
         let health = Health::default();
         let admin = Admin { services: vec![(name, health.clone())], metrics: telemetry.metrics() };
         let admin_stop = CancellationToken::new();
-        let admin = tokio::spawn(serve_admin(admin_listener, admin, admin_stop.clone()));
+        let admin = serve_admin(admin_listener, admin, admin_stop.clone());
         let outcome = serve(config, Runtime { name, listener, shutdown, health, server }).await;
         // Last, so that probes could see the drain.
         admin_stop.cancel();
-        admin.await.context("admin port")?.context("admin port")?;
+        admin.ended().await?;
         drop(telemetry);
         outcome
     })

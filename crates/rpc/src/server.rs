@@ -20,6 +20,8 @@ use crate::{Health, Runtime};
 /// Until it is ready a service asks its dependencies this often; afterwards every second.
 const START_POLL: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_secs(1);
+/// A stream on a connection past its age is cut after this long: longer than any answer, shorter than for ever.
+const MAX_CONNECTION_GRACE: Duration = Duration::from_secs(3_900);
 /// Calls at once on one connection.
 const MAX_STREAMS: u32 = 1_000;
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -110,6 +112,7 @@ async fn serve_until_drained(runtime: Runtime, routes: Routes) -> anyhow::Result
     let serving = tonic::transport::Server::builder()
         .accept_http1(true)
         .max_connection_age(config.max_connection_age())
+        .max_connection_age_grace(MAX_CONNECTION_GRACE)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_routes(routes)

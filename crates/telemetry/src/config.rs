@@ -27,6 +27,17 @@ pub struct TelemetryConfig {
     pub log_level: String,
 }
 
+impl TelemetryConfig {
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// One sentence that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        let usable = tracing_subscriber::EnvFilter::try_new(&self.log_level);
+        usable.map(|_| ()).map_err(|error| format!("log_level '{}' is not a log filter: {error}", self.log_level))
+    }
+}
+
 impl Default for TelemetryConfig {
     fn default() -> Self {
         Self { log_format: LogFormat::Auto, log_level: "info,qdrant_edge=error,async_openai=off".to_owned() }

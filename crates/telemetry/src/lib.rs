@@ -53,6 +53,7 @@ pub fn init(
     let filter = logs::filter(config, env)?;
     let traces = traces::provider(service, env)?;
     let metrics = prometheus::install().context("metrics were set up before")?;
+    prometheus::keep_up(metrics.clone());
     tracing_subscriber::registry()
         .with(traces::layer(&traces))
         .with(logs::layer(config.log_format, filter))

@@ -37,11 +37,14 @@ pub(crate) fn provider(
     Ok(builder.build())
 }
 
-/// The layer that turns our own spans into OpenTelemetry spans; libraries' spans would only be noise.
+/// The layer that turns our own spans, and what we tell within them from `info` up, into OpenTelemetry spans and their
+/// events; libraries' spans would only be noise.
 pub(crate) fn layer<S>(provider: &SdkTracerProvider) -> Filtered<OpenTelemetryLayer<S, Tracer>, FilterFn, S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let own: FilterFn = filter::filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("ragstone"));
+    let own: FilterFn = filter::filter_fn(|metadata| {
+        metadata.target().starts_with("ragstone") && (metadata.is_span() || *metadata.level() <= tracing::Level::INFO)
+    });
     tracing_opentelemetry::layer().with_tracer(provider.tracer("ragstone")).with_filter(own)
 }

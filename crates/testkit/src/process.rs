@@ -88,8 +88,9 @@ impl Process {
     /// # Errors
     /// When it does not stop in time.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
-        let pid = self.id()?.to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.context("kill")?;
+        // The shell's own `kill`: the program of that name is not on every machine.
+        let signal = format!("kill -TERM {}", self.id()?);
+        let sent = Command::new("sh").args(["-c", &signal]).status().await.context("sh")?;
         anyhow::ensure!(sent.success(), "{} could not be signalled", self.name);
         match tokio::time::timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(status) => Ok(status?),

@@ -111,6 +111,8 @@ impl Extractor {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Ctrl-C and a stop of the service reach the whole group: they must not end work that the parent will finish.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| Error::unavailable("the extraction worker cannot be started").with_source(error))
@@ -151,6 +153,10 @@ impl Extractor {
         let reason = match signal_of(ended.status) {
             // SIGXCPU: out of processor time.
             Some(24) => return self.too_slow(),
+            // SIGHUP, SIGINT, SIGKILL, SIGTERM without a word: somebody ended it, the document is not to blame.
+            Some(signal @ (1 | 2 | 9 | 15)) if stderr.is_empty() => {
+                return Error::unavailable(format!("the extraction worker was ended by signal {signal}"));
+            }
             Some(_) if stderr.contains("memory allocation of") => {
                 format!("it needs more memory than the limit memory_bytes of {}", self.limits.memory_bytes)
             }

@@ -28,7 +28,7 @@ pub struct EdgeConfig {
 impl Default for EdgeConfig {
     fn default() -> Self {
         Self {
-            path: PathBuf::from("data/vectors"),
+            path: PathBuf::from(".ragstone/index"),
             shards: 2,
             shard_timeout_ms: 1000,
             max_parallel_searches: 32,

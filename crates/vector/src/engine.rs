@@ -42,10 +42,11 @@ pub(crate) enum EngineError {
 
 impl EngineError {
     fn sort(text: String, panicked: bool) -> Self {
-        if ["StorageFull", "No space left", "os error 28"].iter().any(|sign| text.contains(sign)) {
-            Self::Full(text)
-        } else if panicked {
+        // Also when the disk was full: after a panic nothing that is in memory can be trusted.
+        if panicked {
             Self::Broken(text)
+        } else if ["StorageFull", "No space left", "os error 28"].iter().any(|sign| text.contains(sign)) {
+            Self::Full(text)
         } else {
             Self::Refused(text)
         }
@@ -110,7 +111,7 @@ impl Engine {
     }
 
     /// Fields that filters and counts ask for. Doing it again changes nothing.
-    fn ensure_indexes(&self) -> Result<()> {
+    pub(crate) fn ensure_indexes(&self) -> Result<()> {
         let keyword = edge::PayloadSchemaType::Keyword;
         let keywords = [TENANT, DOCUMENT, STATE, GROUPS, ANALYZER].map(|field| (field, keyword));
         keywords.into_iter().chain([(PUBLIC, edge::PayloadSchemaType::Bool)]).try_for_each(|(field, kind)| {
@@ -273,13 +274,9 @@ impl Engine {
         }
     }
 
-    /// Merges, cleans and indexes segments; may take long. Whether it changed anything.
+    /// Merges, cleans and indexes segments; may take long. Whether it changed anything: then `ensure_indexes` must follow.
     pub(crate) fn optimize(&self) -> Result<bool> {
-        let changed = contained(|| self.shard.optimize())?;
-        if changed {
-            self.ensure_indexes()?;
-        }
-        Ok(changed)
+        contained(|| self.shard.optimize())
     }
 
     /// Bytes of closed log files. The engine neither replays nor shortens its log; opening it again does the latter.

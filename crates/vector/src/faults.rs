@@ -112,7 +112,7 @@ async fn a_flush_beside_an_update_breaks_the_shard_but_not_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(config(directory.path())).await;
     ten(&store).await;
-    store.flush().await.unwrap();
+    store.flush_all().await.unwrap();
     put(&store, "d0", 2, "apple two".to_owned()).await;
     let shard = Arc::clone(store.shard_of("t", "d0"));
     let engine = shard.engine().unwrap();
@@ -149,7 +149,7 @@ async fn a_flush_beside_an_update_breaks_the_shard_but_not_the_process() {
     assert_eq!(store.unhealthy_shards().await, [shard.name.as_str()]);
     let partial = store.search(query()).await.unwrap();
     assert_eq!(partial.shards.missing, [shard.name.as_str()]);
-    assert_eq!(store.flush().await.unwrap_err().code, ErrorCode::Unavailable);
+    assert_eq!(store.flush_all().await.unwrap_err().code, ErrorCode::Unavailable);
     let refused = store.upsert_staged(vec![point("d0", 3, "x".to_owned())]).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable);
 
@@ -176,7 +176,7 @@ async fn a_full_disk_stops_new_chunks_and_nothing_else() {
     assert_eq!(store.search(query()).await.unwrap().hits.len(), 10);
     let (tenant, document) = (TenantId::new("t").unwrap(), DocumentId::new("d1").unwrap());
     store.remove_versions(&tenant, &document, 2).await.unwrap();
-    store.flush().await.unwrap();
+    store.flush_all().await.unwrap();
     assert!(store.unhealthy_shards().await.is_empty());
     assert_eq!(store.search(query()).await.unwrap().hits.len(), 9);
 }
@@ -193,7 +193,7 @@ async fn reopening_shortens_the_log_and_updates_still_count() {
     let before = shard.engine().unwrap().closed_log_bytes();
     assert!(before > 20 << 20, "{before}");
     let reopened = Arc::clone(&shard);
-    store.flush().await.unwrap();
+    store.flush_all().await.unwrap();
     tokio::task::spawn_blocking(move || reopened.reopen(false)).await.unwrap().unwrap();
     let after = shard.engine().unwrap().closed_log_bytes();
     assert!(after < 10 << 20, "{after}");

@@ -58,7 +58,7 @@ pub(crate) fn check(directory: &Path, shards: &[String], space: &VectorSpace) ->
     } else if found.model_revision != wanted.model_revision {
         format!("was made with model revision {}, now it is {}", found.model_revision, wanted.model_revision)
     } else if found.shards != wanted.shards {
-        let remedy = "set shards to the old number, or run `ragstone reshard`";
+        let remedy = "set shards to the old number, or begin with a new data directory";
         let (old, new) = (found.shards.len(), wanted.shards.len());
         return Err(Error::conflict(format!(
             "the vector index in {} has {old} shards, {new} are configured: {remedy}",
@@ -68,8 +68,8 @@ pub(crate) fn check(directory: &Path, shards: &[String], space: &VectorSpace) ->
         return Ok(true);
     };
     Err(Error::conflict(format!(
-        "the vector index in {} {difference}: configure what it was made with, or set another path and run \
-         `ragstone reindex`",
+        "the vector index in {} {difference}: configure what it was made with, or begin with a new data directory and \
+         ingest the documents again",
         directory.display()
     )))
 }

@@ -288,9 +288,18 @@ impl Shard {
 
     /// Merges, cleans and indexes segments; searches and updates go on meanwhile. Whether it changed anything.
     pub(crate) fn optimize(&self) -> Result<bool> {
-        let _one_at_a_time = self.optimizing.lock().unwrap_or_else(PoisonError::into_inner);
-        let engine = self.engine()?;
-        self.watched(|| engine.optimize())
+        let changed = {
+            let _one_at_a_time = self.optimizing.lock().unwrap_or_else(PoisonError::into_inner);
+            let engine = self.engine()?;
+            self.watched(|| engine.optimize())?
+        };
+        if changed {
+            // Making an index is an update. Not while `optimizing` is held: `reopen` takes the two the other way round.
+            let _only_writer = self.writer.blocking_lock();
+            let engine = self.engine()?;
+            self.watched(|| engine.ensure_indexes())?;
+        }
+        Ok(changed)
     }
 
     /// The open engine; for writers and for the maintenance thread, never for searches.

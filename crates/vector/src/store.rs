@@ -81,12 +81,14 @@ impl EdgeStore {
             _lock: Arc::new(lock),
         };
         for name in names.iter().filter(|name| known && !directory.join(name).exists()) {
-            tracing::warn!(shard = %name, "the shard's directory is gone: it starts empty, run `ragstone reindex`");
+            tracing::warn!(shard = %name, "the shard's directory is gone: its documents must be deleted and ingested again");
         }
         let shards = open_shards(&directory, &names, &setting, clean)?;
         if shards.iter().all(|shard| !shard.is_healthy()) {
             let message = format!("no shard of the vector index in {} can be opened", directory.display());
-            return Err(Error::unavailable(format!("{message}: move the directory away and run `ragstone reindex`")));
+            return Err(Error::unavailable(format!(
+                "{message}: restore it from a backup, or begin with a new data directory"
+            )));
         }
         if !known {
             manifest::write(&directory, &names, space)?;
@@ -124,6 +126,18 @@ impl EdgeStore {
         closed.into_iter().collect::<Result<Vec<()>>>()?;
         let directory = self.directory.clone();
         blocking(move || manifest::mark_clean(&directory)).await
+    }
+
+    /// Puts everything on disk, on every shard.
+    ///
+    /// # Errors
+    /// `Unavailable` when a shard is out of service.
+    pub async fn flush_all(&self) -> Result<()> {
+        let flushed = self.shards.iter().map(|shard| {
+            let target = shard.applied();
+            shard.write(move |shard, writer| shard.flush_to(writer, target))
+        });
+        try_join_all(flushed).await.map(|_| ())
     }
 
     /// Every stored point, live or not, in order. For tests and repair: it reads the whole index.
@@ -290,12 +304,10 @@ impl VectorStore for EdgeStore {
         shard.write(move |shard, writer| shard.remove(writer, &tenant, &document, below)).await
     }
 
-    async fn flush(&self) -> Result<()> {
-        let flushed = self.shards.iter().map(|shard| {
-            let target = shard.applied();
-            shard.write(move |shard, writer| shard.flush_to(writer, target))
-        });
-        try_join_all(flushed).await.map(|_| ())
+    async fn flush(&self, tenant: &TenantId, document: &DocumentId) -> Result<()> {
+        let shard = self.shard_of(tenant.as_str(), document.as_str());
+        let target = shard.applied();
+        shard.write(move |shard, writer| shard.flush_to(writer, target)).await
     }
 
     async fn unhealthy_shards(&self) -> Vec<String> {

@@ -5,7 +5,7 @@ use axum::extract::{FromRequestParts, Path, Query};
 use http::request::Parts;
 use http::{HeaderMap, header};
 use ragstone_core::{DocumentId, Error, ErrorCode, Result};
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned};
 
 use crate::body;
 use crate::problem::Problem;
@@ -71,7 +71,7 @@ pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
 ///
 /// # Errors
 /// `InvalidArgument` with line and column of the fault.
-pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+pub(crate) fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("the JSON is not as it should be: {e}")))
 }
 

@@ -9,9 +9,11 @@ use ragstone_core::{Error, ErrorCode, Result};
 use ragstone_proto::v1::embedding_service_client::EmbeddingServiceClient;
 use ragstone_proto::v1::{DescribeModelRequest, DescribeModelResponse, EmbedKind, EmbedRequest};
 use ragstone_resilience::Deadline;
-use ragstone_rpc::{error_from, request};
+use ragstone_rpc::request;
 use ragstone_text::{ChunkConfig, Chunker, TokenCounter};
 use tonic::transport::Channel;
+
+use crate::policy::of_peer;
 
 /// The longest a batch may take; a loaded machine embeds 100 full chunks in well under a minute.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -66,7 +68,7 @@ impl RemoteEmbedding {
 
     async fn call(&self, texts: Vec<String>) -> Result<(Vec<Vec<f32>>, String)> {
         let message = EmbedRequest { texts, kind: EmbedKind::Passage.into() };
-        let answer = self.client.clone().embed(request(message, Deadline::after(TIMEOUT))).await.map_err(error_from)?;
+        let answer = self.client.clone().embed(request(message, Deadline::after(TIMEOUT))).await.map_err(of_peer)?;
         let answer = answer.into_inner();
         Ok((answer.vectors.into_iter().map(|vector| vector.values).collect(), answer.revision))
     }
@@ -79,7 +81,7 @@ impl Embedding for RemoteEmbedding {
             return Ok(model);
         }
         let message = request(DescribeModelRequest {}, Deadline::after(TIMEOUT));
-        let answer = self.client.clone().describe_model(message).await.map_err(error_from)?.into_inner();
+        let answer = self.client.clone().describe_model(message).await.map_err(of_peer)?.into_inner();
         let chunks = self.chunks.clone();
         // Reading a large tokenizer takes most of a second.
         let model = tokio::task::spawn_blocking(move || build_model(&answer, &chunks))

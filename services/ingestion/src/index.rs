@@ -9,8 +9,10 @@ use ragstone_proto::metadata_to_struct;
 use ragstone_proto::v1::retrieval_service_client::RetrievalServiceClient;
 use ragstone_proto::v1::{PublishVersionRequest, RemoveVersionsRequest, StageChunksRequest, StagedChunk};
 use ragstone_resilience::Deadline;
-use ragstone_rpc::{error_from, request};
+use ragstone_rpc::request;
 use tonic::transport::Channel;
+
+use crate::policy::of_peer;
 
 /// The longest a write may take; publishing waits for two flushes.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -79,7 +81,7 @@ impl Index for RemoteIndex {
             chunks: chunks.collect(),
         };
         let message = request(message, Deadline::after(TIMEOUT));
-        self.client.clone().stage_chunks(message).await.map_err(error_from)?;
+        self.client.clone().stage_chunks(message).await.map_err(of_peer)?;
         Ok(())
     }
 
@@ -87,14 +89,14 @@ impl Index for RemoteIndex {
         let (tenant, document_id) = (tenant.to_string(), document.to_string());
         let message = PublishVersionRequest { tenant, document_id, version, chunks };
         let message = request(message, Deadline::after(TIMEOUT));
-        self.client.clone().publish_version(message).await.map_err(error_from)?;
+        self.client.clone().publish_version(message).await.map_err(of_peer)?;
         Ok(())
     }
 
     async fn remove(&self, tenant: &TenantId, document: &DocumentId, below: u64) -> Result<()> {
         let message = RemoveVersionsRequest { tenant: tenant.to_string(), document_id: document.to_string(), below };
         let message = request(message, Deadline::after(TIMEOUT));
-        self.client.clone().remove_versions(message).await.map_err(error_from)?;
+        self.client.clone().remove_versions(message).await.map_err(of_peer)?;
         Ok(())
     }
 }

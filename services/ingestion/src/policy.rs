@@ -50,6 +50,19 @@ pub(crate) fn judge(error: &Error, attempt: u32, attempts: u32) -> Verdict {
     }
 }
 
+/// An error of the embedding or retrieval service, as it concerns a document. What they refuse is no fault of the
+/// document, which has passed its own checks, but of how the services fit together: worth another try, and an operator's look.
+pub(crate) fn of_peer(status: tonic::Status) -> Error {
+    let mut error = ragstone_rpc::error_from(status);
+    if matches!(
+        error.code,
+        ErrorCode::InvalidArgument | ErrorCode::TooLarge | ErrorCode::UnsupportedMediaType | ErrorCode::Unprocessable
+    ) {
+        error.code = ErrorCode::Internal;
+    }
+    error
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -159,7 +159,10 @@ impl Worker {
 
     /// Writes down what an error means for the job.
     async fn settle(&self, leased: &LeasedJob, error: &Error) -> Result<Step> {
-        let verdict = judge(error, leased.job.attempts, self.attempts);
+        // The count of now: a stage reached during this try began it anew.
+        let job = self.pipeline.catalog.job(&leased.job.tenant, leased.job.id).await?;
+        let attempt = job.map_or(leased.job.attempts, |job| job.attempts).max(1);
+        let verdict = judge(error, attempt, self.attempts);
         tracing::warn!(error = error.chain(), code = error.code.as_str(), ?verdict, "a try failed");
         metrics::counter!("rag_errors_total", "type" => error.code.as_str()).increment(1);
         match verdict {

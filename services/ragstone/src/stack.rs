@@ -34,9 +34,10 @@ impl Config {
     /// Names the section and the key.
     pub(crate) fn load(sources: Sources, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let merged = sources.merge(&SECTIONS)?;
+        let (server, telemetry) = ragstone_rpc::load_shared(&merged)?;
         Ok(Self {
-            server: merged.section("server")?,
-            telemetry: merged.section("telemetry")?,
+            server,
+            telemetry,
             gateway: ragstone_rpc::load(&merged, "gateway", env)?,
             embedding: ragstone_rpc::load(&merged, "embedding", env)?,
             retrieval: ragstone_rpc::load(&merged, "retrieval", env)?,

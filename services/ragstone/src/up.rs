@@ -53,14 +53,14 @@ fn start(args: Args) -> anyhow::Result<()> {
         let mut stack = Stack::start(config, listener).await?;
         let admin = Admin { services: stack.healths(), metrics: telemetry.metrics() };
         let admin_stop = CancellationToken::new();
-        let admin = tokio::spawn(serve_admin(admin_listener, admin, admin_stop.clone()));
+        let admin = serve_admin(admin_listener, admin, admin_stop.clone());
         let outcome = tokio::select! {
             outcome = until_stopped(&mut stack, &stop) => outcome,
             () = stop.cancelled() => Ok(()),
         };
         let stopped = stack.stop().await;
         admin_stop.cancel();
-        admin.await.context("admin port")?.context("admin port")?;
+        admin.ended().await?;
         drop(telemetry);
         outcome.and(stopped)
     })
@@ -83,5 +83,5 @@ fn sources(args: Args) -> Sources {
     for (key, address) in [("gateway.listen", args.listen), ("gateway.admin_listen", args.admin_listen)] {
         overrides.extend(address.map(|address| (key.to_owned(), address.to_string())));
     }
-    Sources { file: args.config, env: std::env::vars().collect(), overrides }
+    Sources { file: args.config, env: ragstone_config::environment(), overrides }
 }

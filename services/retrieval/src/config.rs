@@ -1,7 +1,6 @@
 //! The `[retrieval]` section of the configuration.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use ragstone_rpc::ServiceConfig;
@@ -34,7 +33,7 @@ impl Default for Config {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9102)),
             model: "all-MiniLM-L6-v2".to_owned(),
             dimension: 384,
-            edge: EdgeConfig { path: PathBuf::from(".ragstone/index"), ..EdgeConfig::default() },
+            edge: EdgeConfig::default(),
             request_timeout_ms: 60_000,
         }
     }

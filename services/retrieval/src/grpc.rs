@@ -67,9 +67,9 @@ impl RetrievalService for Service {
         }
         let work = async {
             // What becomes visible must already be on disk, and that it is visible too before anyone is told.
-            self.store.flush().await?;
+            self.store.flush(&tenant, &document).await?;
             self.store.publish(&tenant, &document, request.version, request.chunks).await?;
-            self.store.flush().await
+            self.store.flush(&tenant, &document).await
         };
         deadline.run(work).await.map_err(|error| failed(error, "index_write"))?;
         Ok(Response::new(v1::PublishVersionResponse {}))
@@ -85,7 +85,7 @@ impl RetrievalService for Service {
         let (tenant, document) = ids(request.tenant, request.document_id).map_err(status)?;
         let work = async {
             self.store.remove_versions(&tenant, &document, request.below).await?;
-            self.store.flush().await
+            self.store.flush(&tenant, &document).await
         };
         deadline.run(work).await.map_err(|error| failed(error, "index_write"))?;
         Ok(Response::new(v1::RemoveVersionsResponse {}))

@@ -207,6 +207,8 @@ async fn metrics_are_there(stack: &Stack) {
         "rag_retrieval_latency_seconds",
         "rag_embedding_latency_seconds",
         "rag_llm_latency_seconds",
+        "rag_llm_first_token_seconds",
+        "rag_tokens_total",
         "rag_ingest_documents_total",
         "rag_ingest_stage_seconds",
         "rag_ingest_jobs",

@@ -56,7 +56,7 @@ async fn searching_many_points() {
     }
     println!("stored and published in {:?}", start.elapsed());
     let start = Instant::now();
-    store.flush().await.unwrap();
+    store.flush_all().await.unwrap();
     println!("flushed in {:?}", start.elapsed());
     for when in ["before", "after"] {
         for mode in [SearchMode::Dense, SearchMode::Keyword, SearchMode::Hybrid] {

@@ -28,7 +28,7 @@ async fn a_closed_store_comes_back_as_it_was() {
         store.search(query("t", "apple", SearchMode::Hybrid, 5)).await.unwrap_err().code,
         ErrorCode::Unavailable
     );
-    assert_eq!(store.flush().await.unwrap_err().code, ErrorCode::Unavailable);
+    assert_eq!(store.flush_all().await.unwrap_err().code, ErrorCode::Unavailable);
     drop(store);
     let store = open(directory.path()).await;
     assert_eq!(store.all_points().await.unwrap(), before);
@@ -74,7 +74,7 @@ async fn a_damaged_shard_is_named_and_the_others_serve() {
     let found = store.search(query("t", "apple", SearchMode::Hybrid, 10)).await.unwrap();
     assert_eq!((found.shards.asked, found.shards.answered, found.shards.missing), (2, 1, vec!["s0".to_owned()]));
     assert!((1..10).contains(&found.hits.len()), "{}", found.hits.len());
-    assert_eq!(store.flush().await.unwrap_err().code, ErrorCode::Unavailable);
+    assert_eq!(store.flush_all().await.unwrap_err().code, ErrorCode::Unavailable);
     let mut refused = 0;
     for n in 0..10 {
         let stored = store.upsert_staged(vec![point("t", &format!("d{n}"), 2, 0, "pear")]).await;
@@ -85,7 +85,7 @@ async fn a_damaged_shard_is_named_and_the_others_serve() {
     damage(&index.join("s1"));
     let error = EdgeStore::open(config(directory.path()), space()).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Unavailable);
-    assert!(error.message.contains("reindex"), "{error}");
+    assert!(error.message.contains("new data directory"), "{error}");
 }
 
 /// Runs in the child process: replaces documents for ever and tells of each version that is on disk.
@@ -104,7 +104,7 @@ async fn child_writes_until_killed() {
             let chunks = (0..CHUNKS).map(|n| point("t", &name, version, n, &format!("apple {version} {n}")));
             put(&store, chunks.collect()).await;
             store.remove_versions(&tenant("t"), &document(&name), version).await.unwrap();
-            store.flush().await.unwrap();
+            store.flush_all().await.unwrap();
             println!("flushed {number} {version}");
         }
     }

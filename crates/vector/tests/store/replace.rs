@@ -110,7 +110,7 @@ async fn readers_never_see_an_empty_or_mixed_document_while_it_is_replaced() {
             store.remove_versions(&tenant("t"), &document("d"), number).await.unwrap();
         }
         if number % 50 == 0 {
-            store.flush().await.unwrap();
+            store.flush_all().await.unwrap();
         }
     }
     done.store(true, Ordering::Relaxed);

@@ -67,9 +67,9 @@ async fn a_store_made_for_something_else_is_refused_with_the_remedy() {
     let wrong_model = VectorSpace { model_revision: "test-2".to_owned(), ..space() };
     let wrong_shards = EdgeConfig { shards: 3, ..config(directory.path()) };
     for (config, space, says) in [
-        (config(directory.path()), wrong_dimension, ["dimension 8", "reindex"]),
-        (config(directory.path()), wrong_model, ["revision test-1", "reindex"]),
-        (wrong_shards, space(), ["2 shards", "reshard"]),
+        (config(directory.path()), wrong_dimension, ["dimension 8", "new data directory"]),
+        (config(directory.path()), wrong_model, ["revision test-1", "new data directory"]),
+        (wrong_shards, space(), ["2 shards", "new data directory"]),
     ] {
         let error = EdgeStore::open(config, space).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::Conflict);

@@ -1,12 +1,14 @@
 //! Many documents in one request: a JSON array, or one JSON object a line.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use futures::{StreamExt as _, stream};
 use ragstone_core::{Error, ErrorCode, Result, TenantId};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::NewDocument;
 use super::envelope::Envelope;
@@ -25,9 +27,41 @@ pub(crate) type Batch = Vec<Result<NewDocument>>;
 /// # Errors
 /// `InvalidArgument` when it is no array of 1 item or more, `TooLarge` for over 1,000.
 pub(crate) fn array(body: &[u8]) -> Result<Batch> {
-    let items: Vec<Value> = parse_json(body)?;
-    let envelope = |item| serde_json::from_value(item).map_err(|e| Error::invalid(format!("unusable item: {e}")));
+    let Items(items) = parse_json(body)?;
+    let envelope =
+        |item: &RawValue| serde_json::from_str(item.get()).map_err(|e| Error::invalid(format!("unusable item: {e}")));
     checked(items.into_iter().map(envelope).collect())
+}
+
+/// The items of an array as they stand, one more than a batch may have at most: a body of millions of tiny items costs no
+/// more memory than itself.
+struct Items<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Items<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_seq(ItemsVisitor)
+    }
+}
+
+struct ItemsVisitor;
+
+impl<'de> Visitor<'de> for ItemsVisitor {
+    type Value = Items<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of documents")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> std::result::Result<Items<'de>, A::Error> {
+        let mut items = Vec::new();
+        while items.len() <= MAX_ITEMS
+            && let Some(item) = array.next_element()?
+        {
+            items.push(item);
+        }
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Items(items))
+    }
 }
 
 /// The batch in lines of JSON; blank ones are skipped.
@@ -39,7 +73,7 @@ pub(crate) fn lines(body: &[u8]) -> Result<Batch> {
     let envelope = |(number, line): (usize, &[u8])| {
         parse_json(line).map_err(|e| Error::invalid(format!("line {}: {}", number + 1, e.message)))
     };
-    checked(lines.map(envelope).collect())
+    checked(lines.take(MAX_ITEMS + 1).map(envelope).collect())
 }
 
 fn checked(items: Vec<Result<Envelope>>) -> Result<Batch> {
@@ -47,7 +81,7 @@ fn checked(items: Vec<Result<Envelope>>) -> Result<Batch> {
         return Err(Error::invalid("the batch is empty"));
     }
     if items.len() > MAX_ITEMS {
-        let message = format!("the batch has {} items; the limit is {MAX_ITEMS}", items.len());
+        let message = format!("the batch has more than {MAX_ITEMS} items");
         return Err(Error::new(ErrorCode::TooLarge, message));
     }
     let mut seen = HashSet::new();

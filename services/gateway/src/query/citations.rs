@@ -81,7 +81,11 @@ impl Marked {
                 rest = &from[1..];
                 continue;
             };
+            let after = &from[raw.len()..];
             match number.filter(|number| (1..=contexts).contains(number)) {
+                // A link's text or an index such as `a[7]`, by the generation service's rule: no marker at all.
+                _ if after.starts_with('(') => marked.push(raw),
+                None if before_bracket(before, &marked.plain) => marked.push(raw),
                 Some(number) => {
                     marked.markers.push((number, marked.plain.len()));
                     marked.text.push_str(&format!("[{number}]"));
@@ -91,7 +95,7 @@ impl Marked {
                     marked.text.truncate(marked.text.trim_end_matches(' ').len());
                 }
             }
-            rest = &from[raw.len()..];
+            rest = after;
         }
         marked.push(rest);
         marked
@@ -101,6 +105,11 @@ impl Marked {
         self.text.push_str(text);
         self.plain.push_str(text);
     }
+}
+
+/// Whether a letter or digit stands right before the bracket.
+fn before_bracket(before: &str, plain: &str) -> bool {
+    before.chars().next_back().or_else(|| plain.chars().next_back()).is_some_and(char::is_alphanumeric)
 }
 
 /// The marker at the beginning of `text`, and its number where that fits a machine word.
@@ -144,8 +153,8 @@ mod tests {
 
     #[test]
     fn markers_without_a_passage_go_and_other_brackets_stay() {
-        let (text, citations) = resolve("One [3] two [0], a[x] [01][99999999999999999999999] [ ] [", &[hit(TRAM, 1.0)]);
-        assert_eq!(text, "One two, a[x] [1] [ ] [");
+        let (text, citations) = resolve("One [3] two [0], a[x] a[7] [9](url) [01][9] [ ] [", &[hit(TRAM, 1.0)]);
+        assert_eq!(text, "One two, a[x] a[7] [9](url) [1] [ ] [");
         assert_eq!(citations.len(), 1);
     }
 

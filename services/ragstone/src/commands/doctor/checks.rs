@@ -26,7 +26,7 @@ const PYTHON: Duration = Duration::from_secs(20);
 /// Whether the configuration that `up` would run with is usable; what it is.
 pub(super) fn configuration(file: Option<PathBuf>) -> (Check, Option<Config>) {
     let name = file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
-    let sources = Sources { file, env: std::env::vars().collect(), overrides: Vec::new() };
+    let sources = Sources { file, env: ragstone_config::environment(), overrides: Vec::new() };
     match Config::load(sources, &|key| std::env::var(key).ok()) {
         Ok(config) => {
             (Check::ok("configuration", format!("{name}, environment and defaults are usable")), Some(config))

@@ -38,7 +38,7 @@ impl Server {
         let folder = tempfile::tempdir().map_err(|e| broken(e.into()))?;
         let unusable = |e: ConfigError| Failure::new(Exit::Configuration, e.to_string());
         let (file, overrides) = (config.map(Path::to_owned), stored_in(folder.path()));
-        let sources = Sources { file, env: std::env::vars().collect(), overrides };
+        let sources = Sources { file, env: ragstone_config::environment(), overrides };
         let config = Config::load(sources, &|key| std::env::var(key).ok()).map_err(unusable)?;
         let listener = ragstone_rpc::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(broken)?;
         let mut stack = Stack::start(config, listener).await.map_err(broken)?;
