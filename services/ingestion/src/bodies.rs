@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ragstone_core::Result;
 use ragstone_core::ports::{Accepted, BlobStore, Catalog, Lease, NewVersion};
+use ragstone_core::{Error, Result};
 use tokio::sync::RwLock;
+use tracing::Instrument as _;
 
 /// Raw bodies, shared between accepting and cleaning. Equal bodies are stored once: without the gate, cleaning up after
 /// one version could remove what an upload of the same bytes has just stored and is about to enter.
 pub(crate) struct Bodies {
     blobs: Arc<dyn BlobStore>,
     /// Read: between storing and entering. Written: between giving up and removing.
-    gate: RwLock<()>,
+    gate: Arc<RwLock<()>>,
 }
 
 impl Bodies {
     pub(crate) fn new(blobs: Arc<dyn BlobStore>) -> Self {
-        Self { blobs, gate: RwLock::new(()) }
+        Self { blobs, gate: Arc::default() }
     }
 
     pub(crate) async fn get(&self, hash: &str) -> Result<Bytes> {
@@ -36,15 +37,22 @@ impl Bodies {
         catalog.accept(version(hash)?).await
     }
 
-    /// Completes the job and removes the bodies that nothing needs any more.
-    pub(crate) async fn complete(&self, catalog: &dyn Catalog, lease: &Lease) -> Result<()> {
-        let _gate = self.gate.write().await;
-        for hash in catalog.complete(lease).await? {
-            // The job is done either way; what stays behind costs only room.
-            if let Err(error) = self.blobs.delete(&hash).await {
-                tracing::warn!(error = error.chain(), hash, "a body that nothing needs could not be removed");
+    /// Completes the job and removes the bodies that nothing needs any more. Once begun it ends, also when the caller
+    /// leaves: with the gate open again, a removal still under way could take what the next upload has just stored.
+    pub(crate) async fn complete(&self, catalog: &Arc<dyn Catalog>, lease: &Lease) -> Result<()> {
+        let gate = self.gate.clone().write_owned().await;
+        let (blobs, catalog, lease) = (self.blobs.clone(), catalog.clone(), lease.clone());
+        let work = async move {
+            let _gate = gate;
+            for hash in catalog.complete(&lease).await? {
+                // The job is done either way; what stays behind costs only room.
+                if let Err(error) = blobs.delete(&hash).await {
+                    tracing::warn!(error = error.chain(), hash, "a body that nothing needs could not be removed");
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        let ended = tokio::spawn(work.in_current_span()).await;
+        ended.unwrap_or_else(|error| Err(Error::internal("completing a job broke off").with_source(error)))
     }
 }

@@ -59,7 +59,7 @@ impl Pipeline {
         let mut reached = leased.job.stage;
         for stage in Stage::ALL.into_iter().filter(|stage| *stage >= leased.job.stage) {
             if self.catalog.superseded(&leased.lease).await? {
-                self.bodies.complete(&*self.catalog, &leased.lease).await?;
+                self.bodies.complete(&self.catalog, &leased.lease).await?;
                 return Ok(Outcome::Superseded);
             }
             if stage > reached {
@@ -127,7 +127,7 @@ impl Pipeline {
     async fn clean(&self, leased: &LeasedJob) -> Result<()> {
         let job = &leased.job;
         self.index.remove(&job.tenant, &job.document_id, job.version).await?;
-        self.bodies.complete(&*self.catalog, &leased.lease).await
+        self.bodies.complete(&self.catalog, &leased.lease).await
     }
 }
 
