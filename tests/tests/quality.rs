@@ -24,6 +24,7 @@ fn xquad_english() {
         .arg(dataset)
         .arg("--json")
         .env_remove("RAGSTONE_URL")
+        .env("RAGSTONE__RETRIEVAL__EDGE__SHARD_TIMEOUT_MS", "20000")
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

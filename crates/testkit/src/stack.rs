@@ -109,6 +109,10 @@ impl Stack {
             ("RAGSTONE__RETRIEVAL__EDGE__PATH".to_owned(), data.join("index").display().to_string()),
             ("RUST_BACKTRACE".to_owned(), "1".to_owned()),
         ];
+        // A busy machine is no fault: tests of slowness set these themselves.
+        for limit in ["RETRIEVAL__EDGE__SHARD_TIMEOUT_MS", "GATEWAY__EMBED_TIMEOUT_MS", "GATEWAY__SEARCH_TIMEOUT_MS"] {
+            env.push((format!("RAGSTONE__{limit}"), "20000".to_owned()));
+        }
         for service in SERVICES {
             let section = service.to_uppercase();
             env.push((format!("RAGSTONE__{section}__LISTEN"), at(service)));

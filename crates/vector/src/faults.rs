@@ -15,7 +15,7 @@ use crate::{EdgeConfig, EdgeStore, VectorSpace};
 const DIMENSION: usize = 4;
 
 fn config(directory: &std::path::Path) -> EdgeConfig {
-    EdgeConfig { path: directory.join("index"), ..EdgeConfig::default() }
+    EdgeConfig { path: directory.join("index"), shard_timeout_ms: 20_000, ..EdgeConfig::default() }
 }
 
 async fn open(config: EdgeConfig) -> EdgeStore {

@@ -1,14 +1,17 @@
 //! The background thread of a store: heals shards, optimises them, and shortens their logs.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ragstone_core::{Error, Result};
 
+use crate::bm25::Analyzer;
 use crate::shard::Shard;
+use crate::store::learn;
 
 /// How often the thread looks around.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,11 +34,11 @@ pub(crate) struct Maintenance {
 
 impl Maintenance {
     /// Starts it.
-    pub(crate) fn start(shards: Vec<Arc<Shard>>) -> Result<Self> {
+    pub(crate) fn start(shards: Vec<Arc<Shard>>, analyzers: Arc<RwLock<BTreeSet<Analyzer>>>) -> Result<Self> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
             .name("vector-maintenance".to_owned())
-            .spawn(move || run(&shards, &stopped))
+            .spawn(move || run(&shards, &analyzers, &stopped))
             .map_err(|error| Error::internal("no thread for the vector index").with_source(error))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
@@ -53,7 +56,7 @@ impl Maintenance {
     }
 }
 
-fn run(shards: &[Arc<Shard>], stopped: &Receiver<()>) {
+fn run(shards: &[Arc<Shard>], analyzers: &RwLock<BTreeSet<Analyzer>>, stopped: &Receiver<()>) {
     // Of each shard out of service: since when, or when it was last tried.
     let mut waiting: Vec<Option<Instant>> = vec![None; shards.len()];
     while matches!(stopped.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
@@ -65,16 +68,18 @@ fn run(shards: &[Arc<Shard>], stopped: &Receiver<()>) {
                 }
             } else if since.get_or_insert_with(Instant::now).elapsed() >= HEAL_AFTER {
                 *since = Some(Instant::now());
-                heal(shard);
+                heal(shard, analyzers);
             }
         }
     }
 }
 
-fn heal(shard: &Shard) {
+fn heal(shard: &Shard, analyzers: &RwLock<BTreeSet<Analyzer>>) {
     let _only_writer = shard.writer().blocking_lock();
-    if shard.reopen(true).is_ok() {
-        tracing::info!(shard = %shard.name, "a shard is back in service");
+    // It may hold languages that no other shard has, and was out of service when the store was opened.
+    match shard.reopen(true).and_then(|()| learn(analyzers, shard)) {
+        Ok(()) => tracing::info!(shard = %shard.name, "a shard is back in service"),
+        Err(error) => tracing::debug!(shard = %shard.name, error = %error.chain(), "a shard is still out of service"),
     }
 }
 

@@ -93,9 +93,9 @@ impl EdgeStore {
         if !known {
             manifest::write(&directory, &names, space)?;
         }
-        let mut analyzers = BTreeSet::new();
+        let analyzers = Arc::new(RwLock::new(BTreeSet::new()));
         for shard in shards.iter().filter(|shard| shard.is_healthy()) {
-            analyzers.extend(shard.analyzers()?.iter().filter_map(|name| Analyzer::named(name)));
+            learn(&analyzers, shard)?;
         }
         Ok(Self {
             directory,
@@ -104,8 +104,8 @@ impl EdgeStore {
             names,
             searches: Arc::new(Semaphore::new(config.max_parallel_searches as usize)),
             bm25: Arc::new(Bm25::new()),
-            analyzers: Arc::new(RwLock::new(analyzers)),
-            maintenance: Arc::new(Mutex::new(Maintenance::start(shards.clone())?)),
+            maintenance: Arc::new(Mutex::new(Maintenance::start(shards.clone(), Arc::clone(&analyzers))?)),
+            analyzers,
             shards,
         })
     }
@@ -313,6 +313,14 @@ impl VectorStore for EdgeStore {
     async fn unhealthy_shards(&self) -> Vec<String> {
         self.shards.iter().filter(|shard| !shard.is_healthy()).map(|shard| shard.name.clone()).collect()
     }
+}
+
+/// Adds the languages of a shard to those in which questions are read.
+pub(crate) fn learn(analyzers: &RwLock<BTreeSet<Analyzer>>, shard: &Shard) -> Result<()> {
+    let names = shard.analyzers()?;
+    let known = names.iter().filter_map(|name| Analyzer::named(name));
+    analyzers.write().unwrap_or_else(PoisonError::into_inner).extend(known);
+    Ok(())
 }
 
 fn open_shards(directory: &Path, names: &[String], setting: &Setting, clean: bool) -> Result<Vec<Arc<Shard>>> {
