@@ -5,7 +5,8 @@ use axum::extract::{FromRequestParts, Path, Query};
 use http::request::Parts;
 use http::{HeaderMap, header};
 use ragstone_core::{DocumentId, Error, ErrorCode, Result};
-use serde::de::{Deserialize, DeserializeOwned};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::body;
 use crate::problem::Problem;
@@ -73,6 +74,16 @@ pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
 /// `InvalidArgument` with line and column of the fault.
 pub(crate) fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("the JSON is not as it should be: {e}")))
+}
+
+/// The page of a list: `?limit=&cursor=&status=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    pub(crate) limit: Option<u32>,
+    #[serde(default)]
+    pub(crate) cursor: String,
+    pub(crate) status: Option<String>,
 }
 
 /// A page size of 1 to 1,000; 0 (the service's default) when absent.

@@ -10,7 +10,6 @@ use http::{HeaderMap, StatusCode, header};
 use ragstone_core::{DocumentId, Error, Principal, Result, Scope};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
-use serde::Deserialize;
 use serde_json::json;
 
 use super::precondition::Precondition;
@@ -18,7 +17,7 @@ use super::view::{Accepted, BatchItem, Document, Version};
 use super::{Content, NewDocument, batch, interpret, status_named};
 use crate::app::App;
 use crate::body;
-use crate::extract::{DocumentPath, Parameters, page_limit};
+use crate::extract::{DocumentPath, Page, Parameters, page_limit};
 use crate::problem::Problem;
 
 /// `PUT /v1/documents/{id}`
@@ -106,16 +105,6 @@ pub(crate) async fn get(
     let document = deadline.run(super::get(&app, &caller.access.tenant, &id, deadline)).await?;
     let headers = [(header::ETAG, etag(document.version)), (header::CACHE_CONTROL, "no-store".to_owned())];
     Ok((headers, Json(Document::from(document))).into_response())
-}
-
-/// `?limit=&cursor=&status=`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Page {
-    limit: Option<u32>,
-    #[serde(default)]
-    cursor: String,
-    status: Option<String>,
 }
 
 /// `GET /v1/documents`

@@ -10,12 +10,11 @@ use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
 use ragstone_core::{Result, Scope};
 use ragstone_proto::v1;
-use serde::Deserialize;
 use serde_json::json;
 
 use super::{Job, status_named};
 use crate::app::App;
-use crate::extract::{IdPath, Parameters, page_limit};
+use crate::extract::{IdPath, Page, Parameters, page_limit};
 use crate::problem::Problem;
 use crate::sse;
 
@@ -29,16 +28,6 @@ pub(crate) async fn get(
     let deadline = app.deadline();
     let job = deadline.run(super::get(&app, &caller.access.tenant, id, deadline)).await?;
     Ok(Json(job.into()))
-}
-
-/// `?limit=&cursor=&status=`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Page {
-    limit: Option<u32>,
-    #[serde(default)]
-    cursor: String,
-    status: Option<String>,
 }
 
 /// `GET /v1/jobs`
