@@ -1,8 +1,9 @@
 //! Search filters over metadata: `{"must": […], "must_not": […], "should": […]}` (shared/API shape).
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{DocumentId, Error, Metadata, Result};
 
 /// The most conditions one filter may hold.
 const MAX_CONDITIONS: usize = 64;
@@ -79,6 +80,53 @@ impl Filter {
             return Err(Error::invalid(format!("the filter has {count} conditions; the limit is {MAX_CONDITIONS}")));
         }
         self.must.iter().chain(&self.must_not).chain(&self.should).try_for_each(|c| check_key(&c.key))
+    }
+}
+
+impl Filter {
+    /// Whether a document meets it; the same conditions as the vector stores apply, for searches without one.
+    #[must_use]
+    pub fn matches(&self, document: &DocumentId, title: &str, metadata: &Metadata) -> bool {
+        let holds = |condition: &Condition| match condition.key.as_str() {
+            "document_id" => condition.predicate.holds(&Value::from(document.as_str())),
+            "title" => condition.predicate.holds(&Value::from(title)),
+            key => {
+                let mut path = key.strip_prefix("metadata.").unwrap_or_default().split('.');
+                let first = path.next().and_then(|name| metadata.get(name));
+                let found = path.try_fold(first, |value, name| value.map(|value| value.get(name)));
+                found.flatten().is_some_and(|value| condition.predicate.holds(value))
+            }
+        };
+        self.must.iter().all(holds)
+            && !self.must_not.iter().any(holds)
+            && (self.should.is_empty() || self.should.iter().any(holds))
+    }
+}
+
+impl Predicate {
+    fn holds(&self, value: &Value) -> bool {
+        if let Value::Array(elements) = value {
+            return elements.iter().any(|element| self.holds(element));
+        }
+        match self {
+            Self::AnyOf(scalars) => scalars.iter().any(|scalar| scalar.equals(value)),
+            Self::Range { gte, gt, lte, lt } => value.as_f64().is_some_and(|number| {
+                gte.is_none_or(|bound| number >= bound)
+                    && gt.is_none_or(|bound| number > bound)
+                    && lte.is_none_or(|bound| number <= bound)
+                    && lt.is_none_or(|bound| number < bound)
+            }),
+        }
+    }
+}
+
+impl Scalar {
+    fn equals(&self, value: &Value) -> bool {
+        match self {
+            Self::Bool(wanted) => value.as_bool() == Some(*wanted),
+            Self::Integer(wanted) => value.as_i64() == Some(*wanted),
+            Self::Text(wanted) => value.as_str() == Some(wanted),
+        }
     }
 }
 
@@ -160,6 +208,29 @@ mod tests {
         let filter: Filter = serde_json::from_str(json).unwrap();
         filter.validate().unwrap();
         assert_eq!(serde_json::to_string(&filter).unwrap(), json);
+    }
+
+    #[test]
+    fn documents_are_matched_as_the_stores_do() {
+        let document = DocumentId::new("a").unwrap();
+        let metadata = serde_json::json!({"lang": ["de", "en"], "year": 2021, "deep": {"on": true}});
+        let metadata = metadata.as_object().unwrap();
+        for (filter, fits) in [
+            ("{}", true),
+            (r#"{"must":[{"key":"metadata.lang","match":"en"}]}"#, true),
+            (r#"{"must":[{"key":"metadata.lang","match":["fr","it"]}]}"#, false),
+            (r#"{"must":[{"key":"metadata.year","gte":2021},{"key":"metadata.year","lt":2022}]}"#, true),
+            (r#"{"must":[{"key":"metadata.year","gt":2021}]}"#, false),
+            (r#"{"must":[{"key":"metadata.lang","gt":0}]}"#, false),
+            (r#"{"must":[{"key":"metadata.deep.on","match":true}]}"#, true),
+            (r#"{"must":[{"key":"metadata.none","match":true}]}"#, false),
+            (r#"{"must_not":[{"key":"document_id","match":"a"}]}"#, false),
+            (r#"{"should":[{"key":"title","match":"x"},{"key":"title","match":"T"}]}"#, true),
+            (r#"{"should":[{"key":"title","match":"x"}]}"#, false),
+        ] {
+            let parsed: Filter = serde_json::from_str(filter).unwrap();
+            assert_eq!(parsed.matches(&document, "T", metadata), fits, "{filter}");
+        }
     }
 
     #[test]

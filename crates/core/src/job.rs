@@ -12,24 +12,64 @@ use crate::{DocumentId, JobId, TenantId};
 pub enum JobKind {
     /// Make a version searchable.
     Ingest,
-    /// Take a document out of the index.
+    /// Take a document out of every index.
     Delete,
+    /// Bring the live version of a document into one more index (`ragstone reindex`).
+    Rebuild,
+    /// Bring a document to the shard it belongs to (`ragstone reshard`).
+    Move,
 }
 
 impl JobKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Ingest, Self::Delete, Self::Rebuild, Self::Move];
+
     /// The stable name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
             Self::Delete => "delete",
+            Self::Rebuild => "rebuild",
+            Self::Move => "move",
         }
     }
 
     /// The kind with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Ingest, Self::Delete].into_iter().find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether it serves the indexes rather than a caller's request: such a job leaves no history behind.
+    #[must_use]
+    pub fn is_maintenance(self) -> bool {
+        matches!(self, Self::Rebuild | Self::Move)
+    }
+}
+
+/// How urgent a job is among those of its tenant; tenants take turns whatever their jobs' priorities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Maintenance and bulk loads: after everything somebody waits for.
+    Low,
+    /// Single documents.
+    #[default]
+    Normal,
+    /// Deletions: what must not be found any more goes first.
+    High,
+}
+
+impl Priority {
+    /// Its place in the order of jobs; higher goes first.
+    #[must_use]
+    pub fn rank(self) -> i16 {
+        match self {
+            Self::Low => 0,
+            Self::Normal => 1,
+            Self::High => 2,
+        }
     }
 }
 

@@ -2,18 +2,22 @@
 
 mod catalog;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use uuid::Uuid;
 
 pub use catalog::{
-    Accepted, Catalog, DocumentFilter, JobFilter, Lease, LeasedJob, NewVersion, Page, PageRequest, VersionText,
+    Accepted, Catalog, DocumentFilter, JobFilter, Lease, LeasedJob, LiveDocument, NewVersion, Page, PageRequest,
+    Record, Unfinished, VersionText,
 };
 
 use crate::{
-    ChatRequest, ChatStream, Chunk, DocumentId, Metadata, Result, SearchResult, TenantId, VectorQuery, point_id,
+    ChatRequest, ChatStream, Chunk, DocumentId, IndexName, IndexSpec, Metadata, Result, SearchResult, TenantId,
+    Topology, VectorQuery, point_id,
 };
 
 /// A chunk with its vector and everything a search needs to filter and show it.
@@ -47,9 +51,52 @@ impl Point {
     }
 }
 
-/// The index of chunks. Derived data: it can always be rebuilt from the catalog.
+/// The indexes of one store. Derived data: each can always be rebuilt from the catalog.
+#[async_trait]
+pub trait VectorIndexes: Send + Sync {
+    /// Makes the index, or finds it as it was made before. The first one serves at once.
+    ///
+    /// # Errors
+    /// `Conflict` when something else is there under its name: vectors of another length, another model.
+    async fn create(&self, spec: &IndexSpec) -> Result<()>;
+
+    /// Every index that was made and not removed, by name.
+    async fn list(&self) -> Result<Vec<IndexSpec>>;
+
+    /// The index of this name; `None`: the one that serves, where there is one.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of this name, or none serves yet.
+    async fn open(&self, name: Option<&IndexName>) -> Result<Arc<dyn VectorStore>>;
+
+    /// Which index serves.
+    async fn serving(&self) -> Result<Option<IndexName>>;
+
+    /// Lets this index serve from now on, in one moment for every search that does not name one.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn serve(&self, name: &IndexName) -> Result<()>;
+
+    /// Removes the index with all it holds; removing what is not there is fine.
+    ///
+    /// # Errors
+    /// `Conflict` when it serves.
+    async fn remove(&self, name: &IndexName) -> Result<()>;
+
+    /// Whether the store answers: `Err` says what is wrong and, where a setting is to blame, names it.
+    async fn check(&self) -> Result<()>;
+
+    /// Flushes and lets go of everything; nothing is asked of it afterwards.
+    async fn close(&self) -> Result<()>;
+}
+
+/// One index of chunks.
 #[async_trait]
 pub trait VectorStore: Send + Sync {
+    /// What it holds.
+    fn spec(&self) -> &IndexSpec;
+
     /// Finds the best live chunks the caller may read. Shards that fail or are late are left out and named.
     ///
     /// # Errors
@@ -71,11 +118,35 @@ pub trait VectorStore: Send + Sync {
     /// Removes every point of the document whose version is lower than `below`, staged ones too.
     async fn remove_versions(&self, tenant: &TenantId, document: &DocumentId, below: u64) -> Result<()>;
 
-    /// Returns when everything accepted before for this document is on disk.
+    /// Returns when everything accepted before for this document is on disk, and the next search sees it.
     async fn flush(&self, tenant: &TenantId, document: &DocumentId) -> Result<()>;
+
+    /// How many documents have a live version. It counts: not for the path of a request.
+    async fn live_documents(&self) -> Result<u64>;
 
     /// Names of the shards that cannot serve now; empty when all is well.
     async fn unhealthy_shards(&self) -> Vec<String>;
+
+    /// The shards as they are now, read anew.
+    async fn topology(&self) -> Result<Topology>;
+
+    /// Makes new shards where needed and lets writes go to their places among `shards` from now on, while searches ask
+    /// old and new ones. Doing it again with the same shards changes nothing. On return every reader and writer knows.
+    ///
+    /// # Errors
+    /// `Conflict` while documents are moving to other shards; `InvalidArgument` for names that cannot be;
+    /// `Unprocessable` where the store has a fixed number of shards.
+    async fn begin_reshard(&self, shards: &[String]) -> Result<()>;
+
+    /// Brings the live version of a document to the shard it belongs to; no search misses or doubles it meanwhile.
+    /// Nobody else may write this document at the same time. Whether it had to move.
+    async fn move_document(&self, tenant: &TenantId, document: &DocumentId) -> Result<bool>;
+
+    /// Ends the move: removes the shards that nothing is placed on any more.
+    ///
+    /// # Errors
+    /// `Conflict` when documents are still there.
+    async fn finish_reshard(&self) -> Result<()>;
 }
 
 /// What a text is embedded for; some models want another prefix for each.
@@ -142,6 +213,18 @@ pub trait Cache: Send + Sync {
 
     /// Stores `value`, for `ttl` where one is given.
     async fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<()>;
+
+    /// One value or none for each key, in order, in as few round trips as the cache can.
+    async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>>;
+
+    /// Stores all of these, each for `ttl` where one is given, in as few round trips as the cache can.
+    async fn set_many(&self, entries: Vec<(Vec<u8>, Bytes)>, ttl: Option<Duration>) -> Result<()>;
+
+    /// Removes an entry; removing what is not there is fine.
+    async fn remove(&self, key: &[u8]) -> Result<()>;
+
+    /// Whether it answers: `Err` says what is wrong and, where a setting is to blame, names it.
+    async fn check(&self) -> Result<()>;
 }
 
 /// Raw document bodies, addressed by their hash.
@@ -162,4 +245,10 @@ pub trait BlobStore: Send + Sync {
 
     /// Removes it; removing what is not there is fine.
     async fn delete(&self, hash: &str) -> Result<()>;
+
+    /// The hashes of all bodies there are, in no particular order, with the time each was stored.
+    fn list(&self) -> BoxStream<'_, Result<(String, SystemTime)>>;
+
+    /// Whether it answers and can be written to: `Err` says what is wrong and, where a setting is to blame, names it.
+    async fn check(&self) -> Result<()>;
 }

@@ -46,6 +46,19 @@ pub struct VectorQuery {
     pub filter: Filter,
 }
 
+/// A search over the catalog's chunk texts, for when the vector store is gone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeywordQuery {
+    /// What the caller may read.
+    pub access: Access,
+    /// The question's text.
+    pub text: String,
+    /// How many hits, at least 1.
+    pub k: usize,
+    /// Further conditions.
+    pub filter: Filter,
+}
+
 /// A chunk that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chunk, Document, DocumentId, DocumentStatus, DocumentVersion, Error, Job, JobId, JobStatus, Metadata, Result,
-    Stage, TenantId,
+    Chunk, Document, DocumentId, DocumentStatus, DocumentVersion, Error, Hit, Index, IndexName, IndexSpec, Job, JobId,
+    JobKind, JobStatus, KeywordQuery, Metadata, Priority, Result, Stage, TenantId,
 };
 
 /// A version to accept.
@@ -35,6 +37,8 @@ pub struct NewVersion {
     pub if_version: Option<u64>,
     /// W3C `traceparent` of the accepting request, carried to the worker.
     pub traceparent: Option<String>,
+    /// How urgent its job is among the tenant's.
+    pub priority: Priority,
 }
 
 /// What became of a version that was offered.
@@ -66,6 +70,40 @@ pub struct LeasedJob {
     pub version: NewVersion,
     /// An earlier worker began this try's stage and did not end it.
     pub resumed: bool,
+    /// The one index a `Rebuild` or `Move` is about; `None`: every index there is.
+    pub index: Option<IndexName>,
+}
+
+/// A document that searches find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveDocument {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Its id.
+    pub id: DocumentId,
+    /// The version that is live.
+    pub version: u64,
+    /// How many chunks that version has in the catalog.
+    pub chunks: u32,
+}
+
+/// Maintenance jobs of one kind and index that have not ended well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Waiting or running.
+    pub active: u64,
+    /// Failed or dead: they need somebody.
+    pub stuck: u64,
+}
+
+/// One row of the catalog, as a backup carries it; any implementation reads what another one has written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Which table.
+    pub table: String,
+    /// Its columns.
+    pub row: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The text of a version, once extracted and cut.
@@ -158,7 +196,8 @@ pub trait Catalog: Send + Sync {
     /// `NotFound`; `Conflict` when it is in another state or a newer version exists.
     async fn retry(&self, tenant: &TenantId, job: JobId) -> Result<Job>;
 
-    /// Leases the next due job for `ttl`, expired leases included; at most one job of a document runs at a time.
+    /// Leases the next due job for `ttl`, expired leases included: tenants take turns, and of one tenant the most urgent
+    /// job goes first, then the one that has been due longest. At most one job of a document runs at a time.
     async fn lease(&self, worker: &str, ttl: Duration) -> Result<Option<LeasedJob>>;
 
     /// Extends the lease and notes progress. `false`: the lease is lost, stop working.
@@ -185,12 +224,13 @@ pub trait Catalog: Send + Sync {
     /// Whether a newer version than the leased one was accepted.
     async fn superseded(&self, lease: &Lease) -> Result<bool>;
 
-    /// The version is live (or the document gone): marks job and document, drops older versions' chunk texts, bumps
-    /// the tenant's corpus generation. Returns hashes of bodies that nothing refers to any more.
+    /// The version is live in the indexes `written` (or the document gone from them): marks job and document, drops
+    /// older versions' chunk texts, bumps the tenant's corpus generation. An index that was begun meanwhile gets a
+    /// `Rebuild` job. A maintenance job is only removed. Returns hashes of bodies that nothing refers to any more.
     ///
     /// # Errors
     /// `Conflict` when the lease is lost.
-    async fn complete(&self, lease: &Lease) -> Result<Vec<String>>;
+    async fn complete(&self, lease: &Lease, written: &[IndexName]) -> Result<Vec<String>>;
 
     /// Ends a try: back to the queue after `retry_in`, or `Failed`/`Dead` as `outcome` says.
     ///
@@ -213,6 +253,56 @@ pub trait Catalog: Send + Sync {
 
     /// Counts up with every change of what the tenant's searches can find.
     async fn corpus_generation(&self, tenant: &TenantId) -> Result<u64>;
+
+    /// The best live chunks by their words alone, best first, that the caller may read: for when the vector store is gone.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a filter that cannot be.
+    async fn keyword_search(&self, query: KeywordQuery) -> Result<Vec<Hit>>;
+
+    /// Documents that searches find, over all tenants, in a fixed order, after `after`; at most `limit`.
+    async fn live_documents(&self, after: Option<&(TenantId, DocumentId)>, limit: u32) -> Result<Vec<LiveDocument>>;
+
+    /// Every index, oldest first.
+    async fn indexes(&self) -> Result<Vec<Index>>;
+
+    /// Adds an index: the first one serves, a later one is being built and every live document gets a `Rebuild` job for
+    /// it, in the same transaction. An index that is there stays as it is; documents that lack a job get one again.
+    async fn add_index(&self, spec: &IndexSpec) -> Result<Index>;
+
+    /// Lets this index serve; the one that served before is kept as standby.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` while it has unfinished `Rebuild` jobs.
+    async fn serve_index(&self, name: &IndexName) -> Result<()>;
+
+    /// Forgets the index and its jobs; forgetting what is not there is fine.
+    ///
+    /// # Errors
+    /// `Conflict` when it serves.
+    async fn remove_index(&self, name: &IndexName) -> Result<()>;
+
+    /// Enqueues a job of a maintenance kind for each of these documents that are live and have no such job waiting.
+    /// Returns how many were enqueued.
+    async fn enqueue(&self, kind: JobKind, index: &IndexName, documents: &[(TenantId, DocumentId)]) -> Result<u64>;
+
+    /// Maintenance jobs of this kind and index that have not ended well.
+    async fn unfinished(&self, kind: JobKind, index: &IndexName) -> Result<Unfinished>;
+
+    /// Puts every failed or dead job of this kind and index back in the queue; how many.
+    async fn retry_unfinished(&self, kind: JobKind, index: &IndexName) -> Result<u64>;
+
+    /// Hashes, of those given, of bodies that a version may still need: the others may be removed.
+    async fn bodies_in_use(&self, hashes: &[String]) -> Result<Vec<String>>;
+
+    /// Every row, as one moment shows them, in an order in which they can be brought in again.
+    fn export(&self) -> BoxStream<'_, Result<Record>>;
+
+    /// Brings rows in that `export` gave; all or none.
+    ///
+    /// # Errors
+    /// `Conflict` when the catalog is not empty; `InvalidArgument` for a row that cannot be.
+    async fn import(&self, records: BoxStream<'_, Result<Record>>) -> Result<u64>;
 
     /// Whether the store answers and can write.
     async fn check(&self) -> Result<()>;
