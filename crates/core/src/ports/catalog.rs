@@ -304,6 +304,9 @@ pub trait Catalog: Send + Sync {
     /// `Conflict` when the catalog is not empty; `InvalidArgument` for a row that cannot be.
     async fn import(&self, records: BoxStream<'_, Result<Record>>) -> Result<u64>;
 
+    /// Waits for running calls and lets go of files and connections; nothing is asked of it afterwards.
+    async fn close(&self);
+
     /// Whether the store answers and can write.
     async fn check(&self) -> Result<()>;
 }
