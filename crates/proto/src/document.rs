@@ -1,7 +1,7 @@
 //! Documents, versions and jobs to the wire.
 
 use prost_types::Timestamp;
-use ragstone_core::{Document, DocumentStatus, DocumentVersion, Job, JobKind, JobStatus};
+use ragstone_core::{Document, DocumentStatus, DocumentVersion, Job, JobKind, JobStatus, Priority};
 
 use crate::{metadata_to_struct, v1};
 
@@ -58,6 +58,28 @@ impl From<JobKind> for v1::JobKind {
         match kind {
             JobKind::Ingest => Self::Ingest,
             JobKind::Delete => Self::Delete,
+            JobKind::Rebuild => Self::Rebuild,
+            JobKind::Move => Self::Move,
+        }
+    }
+}
+
+impl From<Priority> for v1::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Low => Self::Low,
+            Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
+        }
+    }
+}
+
+impl From<v1::Priority> for Priority {
+    fn from(priority: v1::Priority) -> Self {
+        match priority {
+            v1::Priority::Low => Self::Low,
+            v1::Priority::Unspecified | v1::Priority::Normal => Self::Normal,
+            v1::Priority::High => Self::High,
         }
     }
 }

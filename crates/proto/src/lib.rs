@@ -2,10 +2,12 @@
 
 mod convert;
 mod document;
+mod index;
 mod json;
 mod search;
 
 pub use convert::{enum_value, required, uuid_job};
+pub use index::index_name;
 pub use json::{metadata_from_struct, metadata_to_struct};
 
 /// Generated messages, clients and servers of `ragstone.v1`.
