@@ -64,6 +64,11 @@ impl Chunker {
         self.splitter.tokens
     }
 
+    /// How many tokens `text` has.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.splitter.counter.count(text)
+    }
+
     /// The chunks of a text, in order. Together they hold every character but white space; a blank text has none.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ mod limits;
 mod markdown;
 mod media;
 pub mod sandbox;
+mod refit;
 mod sections;
 mod splitter;
 mod token_index;

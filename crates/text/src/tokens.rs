@@ -30,6 +30,30 @@ impl TokenCounter {
         Ok(Self { tokenizer: Arc::new(tokenizer) })
     }
 
+    /// A counter for a model whose tokenizer is not known: one token for every `bytes` bytes begun of each word or run of
+    /// other characters. With few enough bytes that never counts less than the model itself does.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when `bytes` is 0.
+    pub fn by_bytes(bytes: u32) -> Result<Self> {
+        if bytes == 0 {
+            return Err(Error::invalid("a token has at least one byte"));
+        }
+        let pieces = serde_json::json!({
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true},
+                {"type": "Split", "pattern": {"Regex": format!(".{{1,{bytes}}}")}, "behavior": "Isolated", "invert": false},
+            ],
+        });
+        let tokenizer = serde_json::json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": pieces, "post_processor": null, "decoder": null,
+            "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"},
+        });
+        Self::from_tokenizer_json(tokenizer.to_string().as_bytes())
+    }
+
     /// How many tokens `text` has, special tokens not counted. A text the tokenizer refuses (checked against when it
     /// was loaded) counts as one token a byte, which no tokenizer exceeds.
     #[must_use]
@@ -93,5 +117,23 @@ pub(crate) mod tests {
     fn refuses_what_is_no_tokenizer() {
         assert!(TokenCounter::from_tokenizer_json(b"{}").is_err());
         assert!(TokenCounter::from_tokenizer_json(b"not json").is_err());
+    }
+
+    #[test]
+    fn bytes_are_counted_where_the_tokenizer_is_not_known() {
+        let counter = TokenCounter::by_bytes(3).unwrap();
+        for text in ["", "a", "abc", "abcd", "two words", "Größe", "日本語のテキスト", "x\n\n  y", "🙂🙂"]
+        {
+            let tokens = counter.count(text);
+            assert!(tokens >= text.len().div_ceil(3), "{text}: {tokens}");
+            assert!(tokens <= text.len(), "{text}: {tokens}");
+        }
+        assert!(TokenCounter::by_bytes(0).is_err());
+        let config = crate::ChunkConfig { tokens: 32, overlap: 4 };
+        let chunker = crate::Chunker::new(counter, &config, 512).unwrap();
+        let text = "Wörter und Sätze, 日本語 too. ".repeat(40);
+        let format = crate::TextFormat::Plain;
+        let chunks = chunker.chunk(&crate::Extracted { title: None, text, format, skipped_pages: 0 }).unwrap();
+        assert!(chunks.len() > 10 && chunks.iter().all(|chunk| chunk.content.len() <= 96));
     }
 }
