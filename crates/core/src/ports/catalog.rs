@@ -263,6 +263,9 @@ pub trait Catalog: Send + Sync {
     /// Documents that searches find, over all tenants, in a fixed order, after `after`; at most `limit`.
     async fn live_documents(&self, after: Option<&(TenantId, DocumentId)>, limit: u32) -> Result<Vec<LiveDocument>>;
 
+    /// How many documents searches find, over all tenants.
+    async fn live_count(&self) -> Result<u64>;
+
     /// Every index, oldest first.
     async fn indexes(&self) -> Result<Vec<Index>>;
 
