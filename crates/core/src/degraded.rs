@@ -9,6 +9,12 @@ pub enum Degraded {
     EmbedLexicalOnly,
     /// A shard did not answer in time; the others did.
     RetrievalPartial,
+    /// The vector store is gone: the passages were found by their words in the catalog.
+    RetrievalKeywordFallback,
+    /// The passages could not be reranked: the search's own order stands.
+    RerankSkipped,
+    /// A model is at its limit of requests or tokens, and another one of the configured chain answered.
+    LlmThrottled,
     /// A model failed and another one of the configured chain answered.
     LlmFallback,
     /// A model broke off midway and the next one started over.
@@ -21,9 +27,12 @@ pub enum Degraded {
 
 impl Degraded {
     /// All codes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::EmbedLexicalOnly,
         Self::RetrievalPartial,
+        Self::RetrievalKeywordFallback,
+        Self::RerankSkipped,
+        Self::LlmThrottled,
         Self::LlmFallback,
         Self::LlmStreamRestarted,
         Self::LlmStreamLimit,
@@ -36,6 +45,9 @@ impl Degraded {
         match self {
             Self::EmbedLexicalOnly => "embed.lexical_only",
             Self::RetrievalPartial => "retrieval.partial",
+            Self::RetrievalKeywordFallback => "retrieval.keyword_fallback",
+            Self::RerankSkipped => "rerank.skipped",
+            Self::LlmThrottled => "llm.throttled",
             Self::LlmFallback => "llm.fallback",
             Self::LlmStreamRestarted => "llm.stream_restarted",
             Self::LlmStreamLimit => "llm.stream_limit",
