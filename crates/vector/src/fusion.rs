@@ -1,7 +1,7 @@
 //! From the shards' lists to one ranking: merge by score, fuse by reciprocal rank.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ragstone_core::{DocumentId, Hit};
 use uuid::Uuid;
@@ -26,7 +26,8 @@ pub(crate) struct Found {
 }
 
 /// The best `k` hits over all shards, of `limit` of each kind. With one kind of list its own score stays; with both, the
-/// fused one. A document appears in its highest version only.
+/// fused one. A document appears in its highest version only, and a chunk once, with its best score of each kind, also where
+/// two shards hold it, as they do for a moment while its document moves.
 pub(crate) fn fuse(found: Vec<Found>, limit: usize, k: usize) -> Vec<Hit> {
     let mut all = Found::default();
     for shard in found {
@@ -61,6 +62,8 @@ fn drop_older_versions(chunks: &mut HashMap<Uuid, Hit>) {
 fn ranked(mut list: Vec<(Uuid, f32)>, chunks: &HashMap<Uuid, Hit>, limit: usize) -> Vec<(Uuid, f32)> {
     list.retain(|(id, _)| chunks.contains_key(id));
     list.sort_by(|(a, x), (b, y)| y.total_cmp(x).then_with(|| a.cmp(b)));
+    let mut seen = HashSet::new();
+    list.retain(|(id, _)| seen.insert(*id));
     list.truncate(limit);
     list
 }
@@ -147,5 +150,26 @@ mod tests {
         };
         let hits = fuse(vec![found], 40, 10);
         assert_eq!((hits.len(), hits[0].version), (1, 2));
+    }
+    #[test]
+    fn a_chunk_on_two_shards_counts_once_with_its_best_scores() {
+        let shard = |dense: f32, sparse: f32| Found {
+            dense: vec![(id(1), dense), (id(2), 0.1)],
+            sparse: vec![(id(1), sparse)],
+            chunks: HashMap::from([(id(1), hit("a", 1)), (id(2), hit("b", 1))]),
+        };
+        let dense_only = |mut found: Found| {
+            found.sparse.clear();
+            found
+        };
+        let hits = fuse(vec![dense_only(shard(0.3, 0.0)), dense_only(shard(0.4, 0.0))], 40, 10);
+        assert_eq!((names(&hits), hits[0].score), (vec!["a", "b"], 0.4));
+        // Were it counted twice, "b" would come third of the dense list, and "a" would gain by its second place.
+        let hits = fuse(vec![shard(0.3, 2.0), shard(0.4, 1.0)], 40, 10);
+        assert_eq!(names(&hits), ["a", "b"]);
+        let scores = [(DENSE_WEIGHT + SPARSE_WEIGHT) / (K + 1.0), DENSE_WEIGHT / (K + 2.0)];
+        assert!(hits.iter().zip(scores).all(|(hit, score)| (hit.score - score).abs() < 1e-6), "{hits:?}");
+        // Nor does it push others out of a short list.
+        assert_eq!(names(&fuse(vec![dense_only(shard(0.3, 0.0)), dense_only(shard(0.4, 0.0))], 2, 2)), ["a", "b"]);
     }
 }

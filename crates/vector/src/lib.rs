@@ -17,20 +17,11 @@
 //! - **The engine's log** is written but never replayed or shortened by the engine; old files are removed when a shard
 //!   is opened, and a shard whose log has grown large is reopened in the background.
 
+mod analyzers;
 mod bm25;
-mod config;
-mod engine;
-#[cfg(test)]
-mod faults;
-mod filter;
+mod edge;
 mod fusion;
-mod maintenance;
-mod manifest;
 mod payload;
-mod placement;
-mod recovery;
-mod shard;
-mod store;
+mod question;
 
-pub use config::{EdgeConfig, VectorSpace};
-pub use store::{EdgeStore, StoredPoint};
+pub use edge::{EdgeConfig, EdgeStore, StoredPoint};

@@ -1,8 +1,10 @@
 //! Builders that the tests share.
 
 use ragstone_core::ports::{Point, VectorStore};
-use ragstone_core::{Access, Chunk, DocumentId, Filter, GroupAccess, Metadata, SearchMode, TenantId, VectorQuery};
-use ragstone_vector::{EdgeConfig, EdgeStore, VectorSpace};
+use ragstone_core::{
+    Access, Chunk, DocumentId, Filter, GroupAccess, IndexSpec, Metadata, SearchMode, TenantId, VectorQuery,
+};
+use ragstone_vector::{EdgeConfig, EdgeStore};
 
 /// Length of the test vectors.
 pub(crate) const DIMENSION: usize = 8;
@@ -15,8 +17,8 @@ pub(crate) fn document(name: &str) -> DocumentId {
     DocumentId::new(name).unwrap()
 }
 
-pub(crate) fn space() -> VectorSpace {
-    VectorSpace { dimension: DIMENSION, model_revision: "test-1".to_owned() }
+pub(crate) fn space() -> IndexSpec {
+    IndexSpec::of("model", "test-1", DIMENSION)
 }
 
 pub(crate) fn config(directory: &std::path::Path) -> EdgeConfig {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use ragstone_core::SearchMode;
 use ragstone_core::ports::VectorStore;
-use ragstone_vector::{EdgeStore, VectorSpace};
+use ragstone_core::{IndexSpec, SearchMode};
+use ragstone_vector::EdgeStore;
 
 use crate::common::{config, point, query};
 
@@ -43,7 +43,7 @@ async fn measure(store: &EdgeStore, mode: SearchMode) -> (Duration, Duration) {
 #[expect(clippy::print_stdout, reason = "a measurement")]
 async fn searching_many_points() {
     let directory = tempfile::tempdir().unwrap();
-    let space = VectorSpace { dimension: DIMENSION, model_revision: "test".to_owned() };
+    let space = IndexSpec::of("model", "test", DIMENSION);
     let mut store = EdgeStore::open(config(directory.path()), space.clone()).await.unwrap();
     let start = Instant::now();
     for number in 0..POINTS / PER_DOCUMENT {

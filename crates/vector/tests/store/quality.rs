@@ -7,8 +7,8 @@
 use std::path::PathBuf;
 
 use ragstone_core::ports::VectorStore;
-use ragstone_core::{SearchMode, VectorQuery};
-use ragstone_vector::{EdgeConfig, EdgeStore, VectorSpace};
+use ragstone_core::{IndexSpec, SearchMode, VectorQuery};
+use ragstone_vector::{EdgeConfig, EdgeStore};
 use serde_json::Value;
 
 use crate::common::{config, everything, point};
@@ -52,7 +52,7 @@ fn vectors(name: &str) -> Option<Vec<Vec<f32>>> {
 
 async fn store(directory: &std::path::Path, shards: u32, corpora: &[&Corpus]) -> EdgeStore {
     let config = EdgeConfig { shards, ..config(directory) };
-    let space = VectorSpace { dimension: DIMENSION, model_revision: "test".to_owned() };
+    let space = IndexSpec::of("model", "test", DIMENSION);
     let store = EdgeStore::open(config, space).await.unwrap();
     for corpus in corpora {
         for (number, paragraph) in corpus.paragraphs.iter().enumerate() {

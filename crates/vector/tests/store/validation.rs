@@ -1,8 +1,8 @@
 //! What is refused, and that equal input gives equal output.
 
 use ragstone_core::ports::VectorStore;
-use ragstone_core::{ErrorCode, SearchMode};
-use ragstone_vector::{EdgeConfig, EdgeStore, VectorSpace};
+use ragstone_core::{ErrorCode, IndexSpec, SearchMode};
+use ragstone_vector::{EdgeConfig, EdgeStore};
 
 use crate::common::{DIMENSION, config, hits, open, point, put, query, space};
 
@@ -63,8 +63,8 @@ async fn ties_break_on_ids_whatever_the_order_of_arrival() {
 async fn a_store_made_for_something_else_is_refused_with_the_remedy() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()).await);
-    let wrong_dimension = VectorSpace { dimension: 16, ..space() };
-    let wrong_model = VectorSpace { model_revision: "test-2".to_owned(), ..space() };
+    let wrong_dimension = IndexSpec { dimension: 16, ..space() };
+    let wrong_model = IndexSpec { revision: "test-2".to_owned(), ..space() };
     let wrong_shards = EdgeConfig { shards: 3, ..config(directory.path()) };
     for (config, space, says) in [
         (config(directory.path()), wrong_dimension, ["dimension 8", "new data directory"]),

@@ -6,11 +6,11 @@ use std::sync::mpsc::channel;
 
 use ragstone_core::ports::{Point, VectorStore};
 use ragstone_core::{
-    Access, Chunk, DocumentId, ErrorCode, Filter, GroupAccess, Metadata, SearchMode, TenantId, VectorQuery,
+    Access, Chunk, DocumentId, ErrorCode, Filter, GroupAccess, IndexSpec, Metadata, SearchMode, TenantId, VectorQuery,
 };
 
-use crate::engine::{Engine, EngineError, NewPoint};
-use crate::{EdgeConfig, EdgeStore, VectorSpace};
+use crate::edge::engine::{Engine, EngineError, NewPoint};
+use crate::{EdgeConfig, EdgeStore};
 
 const DIMENSION: usize = 4;
 
@@ -19,7 +19,7 @@ fn config(directory: &std::path::Path) -> EdgeConfig {
 }
 
 async fn open(config: EdgeConfig) -> EdgeStore {
-    EdgeStore::open(config, VectorSpace { dimension: DIMENSION, model_revision: "r".to_owned() }).await.unwrap()
+    EdgeStore::open(config, IndexSpec::of("model", "r", DIMENSION)).await.unwrap()
 }
 
 fn point(document: &str, version: u64, content: String) -> Point {
@@ -114,7 +114,7 @@ async fn a_flush_beside_an_update_breaks_the_shard_but_not_the_process() {
     ten(&store).await;
     store.flush_all().await.unwrap();
     put(&store, "d0", 2, "apple two".to_owned()).await;
-    let shard = Arc::clone(store.shard_of("t", "d0"));
+    let shard = Arc::clone(store.shard_of("t", "d0").unwrap());
     let engine = shard.engine().unwrap();
     // What the writer mutex rules out: an update that nobody else knows of.
     let updates = std::thread::spawn({
@@ -123,7 +123,7 @@ async fn a_flush_beside_an_update_breaks_the_shard_but_not_the_process() {
             let mut from = 0;
             while shard.is_healthy() {
                 engine
-                    .upsert(engine_points(from, 300), crate::filter::in_state(crate::payload::State::Staged))
+                    .upsert(engine_points(from, 300), crate::edge::filter::in_state(crate::payload::State::Staged))
                     .unwrap();
                 from += 300;
             }

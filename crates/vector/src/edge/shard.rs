@@ -14,21 +14,13 @@ use ragstone_core::{Error, ErrorCode, Result};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::engine::{Engine, EngineError, NewPoint};
-use crate::filter::{self, ReadFilter};
+use crate::analyzers::Analyzers;
+use crate::edge::engine::{Engine, EngineError, NewPoint};
+use crate::edge::filter::{self, ReadFilter};
+use crate::edge::{maintenance, recovery};
 use crate::fusion::Found;
 use crate::payload::{self, CHUNKS, Label, STATE, State};
-use crate::{maintenance, recovery};
-
-/// What a search asks of every shard.
-#[derive(Debug)]
-pub(crate) struct ShardQuery {
-    pub(crate) filter: ReadFilter,
-    pub(crate) dense: Option<Vec<f32>>,
-    pub(crate) sparse: Option<qdrant_edge::SparseVector>,
-    /// How many of each kind.
-    pub(crate) limit: usize,
-}
+use crate::question::Question;
 
 /// A point to store, with whose it is.
 pub(crate) struct StagedPoint {
@@ -50,6 +42,8 @@ pub(crate) struct Writer {
 pub(crate) struct Setting {
     pub(crate) dimension: usize,
     pub(crate) min_free_bytes: u64,
+    /// Learns the languages of every shard that is opened.
+    pub(crate) analyzers: Arc<Analyzers>,
     /// Keeps other processes out of the directory as long as any shard is there.
     pub(crate) _lock: Arc<File>,
 }
@@ -109,17 +103,17 @@ impl Shard {
     }
 
     /// The best live chunks of each kind, as one moment of the shard shows them.
-    pub(crate) fn search(&self, query: &ShardQuery) -> Result<Found> {
+    pub(crate) fn search(&self, question: &Question, filter: &ReadFilter) -> Result<Found> {
         self.serving()?;
         let guard = self.read();
         let engine = guard.as_deref().ok_or_else(|| self.unavailable())?;
         self.watched(|| {
-            let dense = match &query.dense {
-                Some(vector) => engine.nearest(vector.clone(), query.filter.engine(), query.limit)?,
+            let dense = match &question.dense {
+                Some(vector) => engine.nearest(vector.clone(), filter.engine(), question.limit)?,
                 None => Vec::new(),
             };
-            let sparse = match &query.sparse {
-                Some(sparse) => engine.keywords(sparse.clone(), query.filter.engine(), query.limit)?,
+            let sparse = match &question.sparse {
+                Some(sparse) => engine.keywords(sparse.clone(), filter.engine(), question.limit)?,
                 None => Vec::new(),
             };
             let mut ids: Vec<Uuid> = dense.iter().chain(&sparse).map(|(id, _)| *id).collect();
@@ -237,13 +231,13 @@ impl Shard {
     /// How many points are stored.
     pub(crate) fn count(&self) -> Result<usize> {
         let engine = self.engine()?;
-        self.watched(|| engine.count())
+        self.watched(|| engine.count(None))
     }
 
-    /// Names of the analysers of the stored texts.
-    pub(crate) fn analyzers(&self) -> Result<std::collections::BTreeSet<String>> {
+    /// How many documents have a live version. Each has exactly one chunk with the number 0.
+    pub(crate) fn live_documents(&self) -> Result<usize> {
         let engine = self.engine()?;
-        self.watched(|| engine.distinct(payload::ANALYZER))
+        self.watched(|| engine.count(Some(filter::live_first_chunk())))
     }
 
     /// Closes the engine if it is open and opens it from what is on disk, mending what a crash may have left behind
@@ -260,6 +254,8 @@ impl Shard {
             if repair {
                 recovery::repair(&self.name, &engine)?;
             }
+            // Before it serves: it may hold languages that no other shard has.
+            self.setting.analyzers.learn(engine.distinct(payload::ANALYZER)?);
             Ok(engine)
         });
         match opened {

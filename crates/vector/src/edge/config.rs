@@ -1,4 +1,4 @@
-//! What an embedded store is configured with, and the vector space it serves.
+//! What the embedded store is configured with.
 
 use std::path::PathBuf;
 
@@ -59,13 +59,4 @@ impl EdgeConfig {
     pub(crate) fn shard_names(&self) -> Vec<String> {
         (0..self.shards).map(|n| format!("s{n}")).collect()
     }
-}
-
-/// The vectors a store holds; vectors of another model must never meet in one index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VectorSpace {
-    /// Length of a vector.
-    pub dimension: usize,
-    /// The embedding model's revision: changes whenever its vectors change.
-    pub model_revision: String,
 }

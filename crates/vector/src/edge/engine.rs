@@ -117,7 +117,7 @@ impl Engine {
         keywords.into_iter().chain([(PUBLIC, edge::PayloadSchemaType::Bool)]).try_for_each(|(field, kind)| {
             self.update(edge::UpdateOperation::FieldIndexOperation(edge::FieldIndexOperations::CreateIndex(
                 edge::CreateIndex {
-                    field_name: crate::filter::plain_path(field),
+                    field_name: crate::edge::filter::plain_path(field),
                     field_schema: Some(edge::PayloadFieldSchema::FieldType(kind)),
                 },
             )))
@@ -215,7 +215,7 @@ impl Engine {
         filter: Option<&edge::Filter>,
         fields: &[&str],
     ) -> Result<Vec<(Uuid, Map<String, Value>)>> {
-        let fields: Vec<_> = fields.iter().map(|field| crate::filter::plain_path(field)).collect();
+        let fields: Vec<_> = fields.iter().map(|field| crate::edge::filter::plain_path(field)).collect();
         let mut all = Vec::new();
         let mut offset = None;
         loop {
@@ -238,7 +238,7 @@ impl Engine {
     /// The distinct values of an indexed text field.
     pub(crate) fn distinct(&self, field: &str) -> Result<BTreeSet<String>> {
         let request =
-            edge::FacetRequest { key: crate::filter::plain_path(field), limit: PAGE, filter: None, exact: true };
+            edge::FacetRequest { key: crate::edge::filter::plain_path(field), limit: PAGE, filter: None, exact: true };
         let found = contained(|| self.shard.facet(request))?;
         Ok(found
             .hits
@@ -251,8 +251,8 @@ impl Engine {
     }
 
     /// How many points are stored, in whatever state.
-    pub(crate) fn count(&self) -> Result<usize> {
-        contained(|| self.shard.count(edge::CountRequest { filter: None, exact: true }))
+    pub(crate) fn count(&self, filter: Option<edge::Filter>) -> Result<usize> {
+        contained(|| self.shard.count(edge::CountRequest { filter, exact: true }))
     }
 
     /// Puts everything on disk. Nothing may update the shard meanwhile: the engine panics then.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::engine::{Engine, EngineError};
+use crate::edge::engine::{Engine, EngineError};
 use crate::payload::{Label, STATE, State};
 
 /// One version of a document, as it was found.

@@ -4,10 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::Path;
 
-use ragstone_core::{Error, ErrorCode, Result};
+use ragstone_core::{Error, ErrorCode, IndexSpec, Result};
 use serde::{Deserialize, Serialize};
-
-use crate::VectorSpace;
 
 const MANIFEST: &str = "manifest.json";
 const LOCK: &str = "lock";
@@ -41,7 +39,7 @@ pub(crate) fn lock(directory: &Path) -> Result<File> {
 }
 
 /// Compares the directory's manifest with what is asked for. `false`: there is none yet.
-pub(crate) fn check(directory: &Path, shards: &[String], space: &VectorSpace) -> Result<bool> {
+pub(crate) fn check(directory: &Path, shards: &[String], spec: &IndexSpec) -> Result<bool> {
     let path = directory.join(MANIFEST);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -50,7 +48,7 @@ pub(crate) fn check(directory: &Path, shards: &[String], space: &VectorSpace) ->
     };
     let found: Manifest = serde_json::from_str(&text)
         .map_err(|error| Error::internal(format!("{} is not readable", path.display())).with_source(error))?;
-    let wanted = manifest(shards, space);
+    let wanted = manifest(shards, spec);
     let difference = if found.format != wanted.format {
         format!("has format {}, this version writes {FORMAT}", found.format)
     } else if found.dimension != wanted.dimension {
@@ -75,8 +73,8 @@ pub(crate) fn check(directory: &Path, shards: &[String], space: &VectorSpace) ->
 }
 
 /// Writes the manifest, all of it or nothing.
-pub(crate) fn write(directory: &Path, shards: &[String], space: &VectorSpace) -> Result<()> {
-    let text = serde_json::to_vec_pretty(&manifest(shards, space))
+pub(crate) fn write(directory: &Path, shards: &[String], spec: &IndexSpec) -> Result<()> {
+    let text = serde_json::to_vec_pretty(&manifest(shards, spec))
         .map_err(|error| Error::internal("the manifest cannot be written").with_source(error))?;
     let path = directory.join(MANIFEST);
     let temporary = path.with_extension("json.tmp");
@@ -104,12 +102,12 @@ pub(crate) fn take_clean_mark(directory: &Path) -> Result<bool> {
     }
 }
 
-fn manifest(shards: &[String], space: &VectorSpace) -> Manifest {
+fn manifest(shards: &[String], spec: &IndexSpec) -> Manifest {
     Manifest {
         format: FORMAT,
         shards: shards.to_vec(),
-        dimension: space.dimension,
-        model_revision: space.model_revision.clone(),
+        dimension: spec.dimension,
+        model_revision: spec.revision.clone(),
     }
 }
 

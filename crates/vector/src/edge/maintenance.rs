@@ -1,17 +1,14 @@
 //! The background thread of a store: heals shards, optimises them, and shortens their logs.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ragstone_core::{Error, Result};
 
-use crate::bm25::Analyzer;
-use crate::shard::Shard;
-use crate::store::learn;
+use crate::edge::shard::Shard;
 
 /// How often the thread looks around.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,11 +31,11 @@ pub(crate) struct Maintenance {
 
 impl Maintenance {
     /// Starts it.
-    pub(crate) fn start(shards: Vec<Arc<Shard>>, analyzers: Arc<RwLock<BTreeSet<Analyzer>>>) -> Result<Self> {
+    pub(crate) fn start(shards: Vec<Arc<Shard>>) -> Result<Self> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
             .name("vector-maintenance".to_owned())
-            .spawn(move || run(&shards, &analyzers, &stopped))
+            .spawn(move || run(&shards, &stopped))
             .map_err(|error| Error::internal("no thread for the vector index").with_source(error))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
@@ -56,7 +53,7 @@ impl Maintenance {
     }
 }
 
-fn run(shards: &[Arc<Shard>], analyzers: &RwLock<BTreeSet<Analyzer>>, stopped: &Receiver<()>) {
+fn run(shards: &[Arc<Shard>], stopped: &Receiver<()>) {
     // Of each shard out of service: since when, or when it was last tried.
     let mut waiting: Vec<Option<Instant>> = vec![None; shards.len()];
     while matches!(stopped.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
@@ -68,16 +65,15 @@ fn run(shards: &[Arc<Shard>], analyzers: &RwLock<BTreeSet<Analyzer>>, stopped: &
                 }
             } else if since.get_or_insert_with(Instant::now).elapsed() >= HEAL_AFTER {
                 *since = Some(Instant::now());
-                heal(shard, analyzers);
+                heal(shard);
             }
         }
     }
 }
 
-fn heal(shard: &Shard, analyzers: &RwLock<BTreeSet<Analyzer>>) {
+fn heal(shard: &Shard) {
     let _only_writer = shard.writer().blocking_lock();
-    // It may hold languages that no other shard has, and was out of service when the store was opened.
-    match shard.reopen(true).and_then(|()| learn(analyzers, shard)) {
+    match shard.reopen(true) {
         Ok(()) => tracing::info!(shard = %shard.name, "a shard is back in service"),
         Err(error) => tracing::debug!(shard = %shard.name, error = %error.chain(), "a shard is still out of service"),
     }

@@ -1,31 +1,28 @@
 //! The embedded vector store: N shards behind the `VectorStore` port.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{join_all, try_join_all};
 use ragstone_core::ports::{Point, VectorStore};
-use ragstone_core::{DocumentId, Error, Result, SearchMode, SearchResult, ShardReport, TenantId, VectorQuery};
+use ragstone_core::{
+    DocumentId, Error, IndexSpec, Result, SearchResult, ShardReport, TenantId, Topology, VectorQuery, place,
+};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::bm25::{Analyzer, Bm25};
-use crate::engine::NewPoint;
-use crate::filter::ReadFilter;
+use crate::analyzers::Analyzers;
+use crate::edge::EdgeConfig;
+use crate::edge::engine::NewPoint;
+use crate::edge::filter::ReadFilter;
+use crate::edge::maintenance::Maintenance;
+use crate::edge::manifest;
+use crate::edge::shard::{Setting, Shard, StagedPoint, Writer};
 use crate::fusion::{self, Found};
-use crate::maintenance::Maintenance;
 use crate::payload::{self, State};
-use crate::placement::place;
-use crate::shard::{Setting, Shard, ShardQuery, StagedPoint, Writer};
-use crate::{EdgeConfig, VectorSpace, manifest};
-
-/// Each shard gives this many times the hits that are asked for, of each kind: fusing needs more than it returns.
-const OVERFETCH: usize = 4;
-/// And at least this many.
-const FETCH_AT_LEAST: usize = 40;
+use crate::question::{Question, check_vector};
 
 /// A stored point, as tests and repair see it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,14 +43,12 @@ pub struct StoredPoint {
 #[derive(Debug)]
 pub struct EdgeStore {
     directory: PathBuf,
-    dimension: usize,
+    spec: IndexSpec,
     timeout: Duration,
     names: Vec<String>,
     pub(crate) shards: Vec<Arc<Shard>>,
     searches: Arc<Semaphore>,
-    bm25: Arc<Bm25>,
-    /// Analysers of the texts in the index; only grows.
-    analyzers: Arc<RwLock<BTreeSet<Analyzer>>>,
+    analyzers: Arc<Analyzers>,
     maintenance: Arc<Mutex<Maintenance>>,
 }
 
@@ -64,19 +59,21 @@ impl EdgeStore {
     /// # Errors
     /// `InvalidArgument` for a setting out of range; `Conflict` when another process uses the directory or it was made
     /// for another number of shards, dimension or model; `Unavailable` when no shard can be opened.
-    pub async fn open(config: EdgeConfig, space: VectorSpace) -> Result<Self> {
-        blocking(move || Self::open_blocking(&config, &space)).await
+    pub async fn open(config: EdgeConfig, spec: IndexSpec) -> Result<Self> {
+        blocking(move || Self::open_blocking(&config, &spec)).await
     }
 
-    fn open_blocking(config: &EdgeConfig, space: &VectorSpace) -> Result<Self> {
+    fn open_blocking(config: &EdgeConfig, spec: &IndexSpec) -> Result<Self> {
         config.validate()?;
         let directory = config.path.clone();
         let lock = manifest::lock(&directory)?;
         let names = config.shard_names();
-        let known = manifest::check(&directory, &names, space)?;
+        let known = manifest::check(&directory, &names, spec)?;
         let clean = manifest::take_clean_mark(&directory)?;
+        let analyzers = Arc::new(Analyzers::new());
         let setting = Setting {
-            dimension: space.dimension,
+            dimension: spec.dimension,
+            analyzers: Arc::clone(&analyzers),
             min_free_bytes: config.min_free_disk_mib << 20,
             _lock: Arc::new(lock),
         };
@@ -91,20 +88,15 @@ impl EdgeStore {
             )));
         }
         if !known {
-            manifest::write(&directory, &names, space)?;
-        }
-        let analyzers = Arc::new(RwLock::new(BTreeSet::new()));
-        for shard in shards.iter().filter(|shard| shard.is_healthy()) {
-            learn(&analyzers, shard)?;
+            manifest::write(&directory, &names, spec)?;
         }
         Ok(Self {
             directory,
-            dimension: space.dimension,
+            spec: spec.clone(),
             timeout: Duration::from_millis(config.shard_timeout_ms),
             names,
             searches: Arc::new(Semaphore::new(config.max_parallel_searches as usize)),
-            bm25: Arc::new(Bm25::new()),
-            maintenance: Arc::new(Mutex::new(Maintenance::start(shards.clone(), Arc::clone(&analyzers))?)),
+            maintenance: Arc::new(Mutex::new(Maintenance::start(shards.clone())?)),
             analyzers,
             shards,
         })
@@ -182,57 +174,26 @@ impl EdgeStore {
         try_join_all(self.shards.iter().map(|shard| shard.write(job))).await
     }
 
-    pub(crate) fn shard_of(&self, tenant: &str, document: &str) -> &Arc<Shard> {
-        &self.shards[place(&self.names, tenant, document)]
+    fn number_of(&self, tenant: &str, document: &str) -> Result<usize> {
+        let name = place(&self.names, tenant, document);
+        let number = name.and_then(|name| self.names.iter().position(|other| other == name));
+        number.ok_or_else(|| Error::internal("an index without shards"))
     }
 
-    fn check_vector(&self, vector: &[f32]) -> Result<()> {
-        if vector.len() != self.dimension {
-            let (got, want) = (vector.len(), self.dimension);
-            return Err(Error::invalid(format!("the vector has {got} dimensions, the index has {want}")));
-        }
-        if vector.iter().any(|x| !x.is_finite()) {
-            return Err(Error::invalid("the vector holds a number that is not finite"));
-        }
-        if vector.iter().all(|&x| x == 0.0) {
-            return Err(Error::invalid("the vector is all zero"));
-        }
-        Ok(())
-    }
-
-    fn plan(&self, query: VectorQuery) -> Result<ShardQuery> {
-        if query.k == 0 {
-            return Err(Error::invalid("k must be at least 1"));
-        }
-        let filter = ReadFilter::new(&query.access, &query.filter)?;
-        let dense = match (query.mode, query.vector) {
-            (SearchMode::Keyword, _) => None,
-            (_, None) => return Err(Error::invalid("only a keyword search goes without a vector")),
-            (_, Some(vector)) => {
-                self.check_vector(&vector)?;
-                Some(vector)
-            }
-        };
-        let sparse = match query.mode {
-            SearchMode::Dense => None,
-            SearchMode::Keyword | SearchMode::Hybrid => {
-                let analyzers = self.analyzers.read().unwrap_or_else(PoisonError::into_inner);
-                Some(self.bm25.query(&analyzers, &query.text)?)
-            }
-        };
-        Ok(ShardQuery { filter, dense, sparse, limit: query.k.saturating_mul(OVERFETCH).max(FETCH_AT_LEAST) })
+    pub(crate) fn shard_of(&self, tenant: &str, document: &str) -> Result<&Arc<Shard>> {
+        Ok(&self.shards[self.number_of(tenant, document)?])
     }
 
     /// What one shard found, within its time.
-    async fn ask(&self, shard: &Arc<Shard>, query: &Arc<ShardQuery>) -> Result<Found> {
+    async fn ask(&self, shard: &Arc<Shard>, question: &Arc<(Question, ReadFilter)>) -> Result<Found> {
         let work = async {
             let permit = Arc::clone(&self.searches).acquire_owned().await;
             let permit = permit.map_err(|error| Error::internal("the store is closed").with_source(error))?;
-            let (shard, query) = (Arc::clone(shard), Arc::clone(query));
+            let (shard, question) = (Arc::clone(shard), Arc::clone(question));
             // Aborting keeps a search that has not begun from running for nobody.
             let task = AbortOnDropHandle::new(tokio::task::spawn_blocking(move || {
                 let _permit = permit;
-                shard.search(&query)
+                shard.search(&question.0, &question.1)
             }));
             task.await.map_err(|error| Error::internal("a search stopped").with_source(error))?
         };
@@ -251,10 +212,14 @@ impl Drop for EdgeStore {
 
 #[async_trait]
 impl VectorStore for EdgeStore {
+    fn spec(&self) -> &IndexSpec {
+        &self.spec
+    }
+
     async fn search(&self, query: VectorQuery) -> Result<SearchResult> {
-        let k = query.k;
-        let query = Arc::new(self.plan(query)?);
-        let answers = join_all(self.shards.iter().map(|shard| self.ask(shard, &query))).await;
+        let filter = ReadFilter::new(&query.access, &query.filter)?;
+        let question = Arc::new((Question::new(&query, &self.spec, &self.analyzers)?, filter));
+        let answers = join_all(self.shards.iter().map(|shard| self.ask(shard, &question))).await;
         let mut report = ShardReport { asked: self.names.len() as u32, ..ShardReport::default() };
         let mut found = Vec::with_capacity(answers.len());
         let mut failure = None;
@@ -271,21 +236,21 @@ impl VectorStore for EdgeStore {
         report.answered = found.len() as u32;
         match failure {
             Some(error) if found.is_empty() => Err(Error::unavailable("no shard answered").with_source(error)),
-            _ => Ok(SearchResult { hits: fusion::fuse(found, query.limit, k), shards: report }),
+            _ => Ok(SearchResult { hits: fusion::fuse(found, question.0.limit, query.k), shards: report }),
         }
     }
 
     async fn upsert_staged(&self, points: Vec<Point>) -> Result<()> {
-        points.iter().try_for_each(|point| self.check_vector(&point.vector))?;
+        points.iter().try_for_each(|point| check_vector(&point.vector, &self.spec))?;
         let mut by_shard: Vec<Vec<Point>> = self.shards.iter().map(|_| Vec::new()).collect();
         for point in points {
-            by_shard[place(&self.names, point.tenant.as_str(), point.document_id.as_str())].push(point);
+            by_shard[self.number_of(point.tenant.as_str(), point.document_id.as_str())?].push(point);
         }
         let batches = self.shards.iter().zip(by_shard).filter(|(_, points)| !points.is_empty());
         let stored = batches.map(|(shard, points)| {
-            let (bm25, analyzers) = (Arc::clone(&self.bm25), Arc::clone(&self.analyzers));
+            let analyzers = Arc::clone(&self.analyzers);
             shard.write(move |shard, writer| {
-                let staged = points.into_iter().map(|point| stage(&bm25, &analyzers, point)).collect::<Result<_>>()?;
+                let staged = points.into_iter().map(|point| stage(&analyzers, point)).collect::<Result<_>>()?;
                 shard.upsert(writer, staged)
             })
         });
@@ -294,33 +259,46 @@ impl VectorStore for EdgeStore {
 
     async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64, chunks: u32) -> Result<()> {
         let (tenant, document) = (tenant.as_str().to_owned(), document.as_str().to_owned());
-        let shard = self.shard_of(&tenant, &document);
+        let shard = self.shard_of(&tenant, &document)?;
         shard.write(move |shard, writer| shard.publish(writer, &tenant, &document, version, chunks)).await
     }
 
     async fn remove_versions(&self, tenant: &TenantId, document: &DocumentId, below: u64) -> Result<()> {
         let (tenant, document) = (tenant.as_str().to_owned(), document.as_str().to_owned());
-        let shard = self.shard_of(&tenant, &document);
+        let shard = self.shard_of(&tenant, &document)?;
         shard.write(move |shard, writer| shard.remove(writer, &tenant, &document, below)).await
     }
 
     async fn flush(&self, tenant: &TenantId, document: &DocumentId) -> Result<()> {
-        let shard = self.shard_of(tenant.as_str(), document.as_str());
+        let shard = self.shard_of(tenant.as_str(), document.as_str())?;
         let target = shard.applied();
         shard.write(move |shard, writer| shard.flush_to(writer, target)).await
+    }
+
+    async fn live_documents(&self) -> Result<u64> {
+        let counts = self.on_every_shard(|shard, _| shard.live_documents()).await?;
+        Ok(counts.into_iter().sum::<usize>() as u64)
     }
 
     async fn unhealthy_shards(&self) -> Vec<String> {
         self.shards.iter().filter(|shard| !shard.is_healthy()).map(|shard| shard.name.clone()).collect()
     }
-}
 
-/// Adds the languages of a shard to those in which questions are read.
-pub(crate) fn learn(analyzers: &RwLock<BTreeSet<Analyzer>>, shard: &Shard) -> Result<()> {
-    let names = shard.analyzers()?;
-    let known = names.iter().filter_map(|name| Analyzer::named(name));
-    analyzers.write().unwrap_or_else(PoisonError::into_inner).extend(known);
-    Ok(())
+    async fn topology(&self) -> Result<Topology> {
+        Ok(Topology { shards: self.names.clone(), moving_to: None })
+    }
+
+    async fn begin_reshard(&self, _: &[String]) -> Result<()> {
+        Err(Error::unprocessable("this index has a fixed number of shards"))
+    }
+
+    async fn move_document(&self, _: &TenantId, _: &DocumentId) -> Result<bool> {
+        Ok(false)
+    }
+
+    async fn finish_reshard(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 fn open_shards(directory: &Path, names: &[String], setting: &Setting, clean: bool) -> Result<Vec<Arc<Shard>>> {
@@ -335,12 +313,9 @@ fn open_shards(directory: &Path, names: &[String], setting: &Setting, clean: boo
     })
 }
 
-/// A point as its shard stores it, with its BM25 vector of title, headings and text.
-fn stage(bm25: &Bm25, analyzers: &RwLock<BTreeSet<Analyzer>>, mut point: Point) -> Result<StagedPoint> {
-    let headings = point.chunk.heading_path.join("\n");
-    let text = format!("{}\n{headings}\n{}", point.title, point.chunk.content);
-    let analyzer = Analyzer::of(point.language.as_deref(), &text);
-    analyzers.write().unwrap_or_else(PoisonError::into_inner).insert(analyzer);
+/// A point as its shard stores it, with its BM25 vector.
+fn stage(analyzers: &Analyzers, mut point: Point) -> Result<StagedPoint> {
+    let (analyzer, sparse) = analyzers.document(&point)?;
     Ok(StagedPoint {
         tenant: point.tenant.as_str().to_owned(),
         document: point.document_id.as_str().to_owned(),
@@ -348,8 +323,8 @@ fn stage(bm25: &Bm25, analyzers: &RwLock<BTreeSet<Analyzer>>, mut point: Point) 
         point: NewPoint {
             id: point.id(),
             dense: std::mem::take(&mut point.vector),
-            sparse: bm25.document(analyzer, &text)?,
-            payload: payload::encode(point, analyzer.name())?,
+            sparse,
+            payload: payload::encode(point, analyzer)?,
         },
     })
 }

@@ -3,7 +3,7 @@
 use qdrant_edge as edge;
 use ragstone_core::{Access, Condition, Error, Filter, GroupAccess, Predicate, Result, Scalar};
 
-use crate::payload::{DOCUMENT, GROUPS, METADATA, PUBLIC, STATE, State, TENANT};
+use crate::payload::{CHUNK, DOCUMENT, GROUPS, METADATA, PUBLIC, STATE, State, TENANT};
 
 /// A filter that lets only chunks through which the caller may read. Searching takes nothing else, and it can be made
 /// in no other way than from an [`Access`].
@@ -48,6 +48,12 @@ pub(crate) fn document(tenant: &str, document: &str) -> edge::Filter {
 /// Points in this state.
 pub(crate) fn in_state(state: State) -> edge::Filter {
     edge::Filter::new_must(equals(STATE, state.as_str()))
+}
+
+/// The first chunk of every live version.
+pub(crate) fn live_first_chunk() -> edge::Filter {
+    let first = field(plain_path(CHUNK), edge::Match::from(0_i64));
+    edge::Filter { must: Some(vec![equals(STATE, State::Live.as_str()), first]), ..edge::Filter::new() }
 }
 
 /// A payload path of plain keys.
