@@ -24,6 +24,16 @@ impl Service {
     pub(crate) fn new(embedder: Cached, tokenizer_json: Vec<u8>, timeout: Duration) -> Self {
         Self { embedder, tokenizer_json, timeout }
     }
+
+    /// Refuses every model but the one there is.
+    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
+    fn known(&self, model: &str) -> Result<(), Status> {
+        let own = &self.embedder.info().model;
+        if model.is_empty() || model == own {
+            return Ok(());
+        }
+        Err(status(Error::not_found(format!("there is no embedding model '{model}'; known: {own}"))))
+    }
 }
 
 #[tonic::async_trait]
@@ -33,6 +43,7 @@ impl EmbeddingService for Service {
         let started = Instant::now();
         let deadline = deadline(&request, self.timeout);
         let request = request.into_inner();
+        self.known(&request.model)?;
         let kind = match enum_value(request.kind, "kind").map_err(status)? {
             v1::EmbedKind::Query => EmbedKind::Query,
             v1::EmbedKind::Passage => EmbedKind::Passage,
@@ -54,8 +65,9 @@ impl EmbeddingService for Service {
 
     async fn describe_model(
         &self,
-        _request: Request<v1::DescribeModelRequest>,
+        request: Request<v1::DescribeModelRequest>,
     ) -> Result<Response<v1::DescribeModelResponse>, Status> {
+        self.known(&request.get_ref().model)?;
         let info = self.embedder.info();
         let narrow =
             |number: usize| u32::try_from(number).map_err(|e| status(Error::internal("a size").with_source(e)));
@@ -65,6 +77,11 @@ impl EmbeddingService for Service {
             dimension: narrow(info.dimension)?,
             max_tokens: narrow(info.max_tokens)?,
             tokenizer_json: self.tokenizer_json.clone(),
+            bytes_per_token: 0,
         }))
+    }
+
+    async fn rerank(&self, _request: Request<v1::RerankRequest>) -> Result<Response<v1::RerankResponse>, Status> {
+        Err(status(Error::not_found("no reranker is configured")))
     }
 }
