@@ -5,6 +5,7 @@ pub mod fake_openai;
 pub mod gate;
 pub mod ports;
 pub mod process;
+pub mod qdrant;
 pub mod redis;
 pub mod s3;
 pub mod stack;
