@@ -13,6 +13,6 @@ pub use admin::{Admin, AdminPort, serve_admin};
 pub use client::{connect, deadline, request};
 pub use config::{ServerConfig, ServiceConfig};
 pub use health::{CheckReport, Health, Report};
-pub use run::{CONFIG_EXIT, Runtime, SECTIONS, bind, exit_code, load, load_shared, run, stop_signal};
+pub use run::{CONFIG_EXIT, Runtime, SECTIONS, bind, exit_code, load, load_shared, run, stop_signal, unusable};
 pub use server::Server;
 pub use status::{error_from, status};

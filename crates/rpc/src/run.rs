@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 use ragstone_config::{ConfigError, Sources};
+use ragstone_core::ErrorCode;
 use ragstone_telemetry::TelemetryConfig;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -77,6 +78,17 @@ pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     eprintln!("error: {error:#}");
     if error.is::<ConfigError>() { ExitCode::from(CONFIG_EXIT) } else { ExitCode::FAILURE }
+}
+
+/// How the failure to open what `section` configures is told: a setting that cannot be right, such as a wrong password or
+/// a bucket that is not there, is a fault of the configuration (exit code 78).
+pub fn unusable(section: &'static str) -> impl Fn(ragstone_core::Error) -> anyhow::Error {
+    move |error| match error.code {
+        ErrorCode::InvalidArgument | ErrorCode::Unauthenticated | ErrorCode::PermissionDenied => {
+            ConfigError::Invalid { section: section.to_owned(), problem: error.chain() }.into()
+        }
+        _ => anyhow::anyhow!("{section}: {}", error.chain()),
+    }
 }
 
 /// A section with the standard variables applied, checked.
