@@ -14,6 +14,10 @@ use tokio_util::sync::CancellationToken;
 use crate::Config;
 use crate::backends::Backends;
 use crate::body::UploadMemory;
+use crate::serving::Serving;
+
+/// The longest an administrator's call may take.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The gateway's state.
 pub(crate) struct App {
@@ -21,6 +25,8 @@ pub(crate) struct App {
     pub config: Config,
     /// The services behind it.
     pub backends: Backends,
+    /// The model that questions are embedded with.
+    pub serving: Serving,
     /// Requests that may still start.
     pub slots: Arc<Semaphore>,
     /// Memory for uploads.
@@ -40,6 +46,7 @@ impl App {
     pub(crate) fn new(config: Config, runtime: &Runtime) -> Result<Self> {
         Ok(Self {
             backends: Backends::connect(&config, &runtime.health)?,
+            serving: Serving::default(),
             slots: Arc::new(Semaphore::new(config.max_concurrency.min(Semaphore::MAX_PERMITS))),
             uploads: UploadMemory::new(config.upload_memory_bytes),
             shutdown: runtime.shutdown.clone(),
@@ -66,6 +73,11 @@ impl App {
     pub(crate) async fn drained(&self) {
         self.shutdown.cancelled().await;
         tokio::time::sleep(self.farewell).await;
+    }
+
+    /// The deadline of an administrator's call that begins now: changing an index waits for every reader to know.
+    pub(crate) fn admin_deadline(&self) -> Deadline {
+        Deadline::after(ADMIN_TIMEOUT)
     }
 
     /// The deadline of a call that begins now and is no upload.

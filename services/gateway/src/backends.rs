@@ -3,7 +3,9 @@
 use ragstone_core::{Error, ErrorCode, Result};
 use ragstone_proto::v1::embedding_service_client::EmbeddingServiceClient;
 use ragstone_proto::v1::generation_service_client::GenerationServiceClient;
+use ragstone_proto::v1::index_service_client::IndexServiceClient;
 use ragstone_proto::v1::ingestion_service_client::IngestionServiceClient;
+use ragstone_proto::v1::maintenance_service_client::MaintenanceServiceClient;
 use ragstone_proto::v1::retrieval_service_client::RetrievalServiceClient;
 use ragstone_rpc::{Health, connect, error_from};
 use tonic::Status;
@@ -22,8 +24,12 @@ pub(crate) struct Backends {
     pub retrieval: RetrievalServiceClient<Channel>,
     /// Answers.
     pub generation: GenerationServiceClient<Channel>,
+    /// Which index serves.
+    pub indexes: IndexServiceClient<Channel>,
     /// Documents and jobs.
     pub ingestion: IngestionServiceClient<Channel>,
+    /// Administrators' changes of the indexes.
+    pub maintenance: MaintenanceServiceClient<Channel>,
 }
 
 impl Backends {
@@ -42,8 +48,10 @@ impl Backends {
         let ingestion = channel("ingestion", false, &config.ingestion_url)?;
         Ok(Self {
             embedding: EmbeddingServiceClient::new(channel("embedding", false, &config.embedding_url)?),
+            indexes: IndexServiceClient::new(retrieval.clone()),
             retrieval: RetrievalServiceClient::new(retrieval).max_decoding_message_size(MAX_ANSWER_BYTES),
             generation: GenerationServiceClient::new(channel("generation", false, &config.generation_url)?),
+            maintenance: MaintenanceServiceClient::new(ingestion.clone()),
             ingestion: IngestionServiceClient::new(ingestion).max_decoding_message_size(MAX_ANSWER_BYTES),
         })
     }

@@ -11,7 +11,7 @@ mod view;
 
 use bytes::Bytes;
 use futures::stream;
-use ragstone_core::{DocumentId, DocumentStatus, Error, Metadata, Result, TenantId, validate_metadata};
+use ragstone_core::{DocumentId, DocumentStatus, Error, Metadata, Priority, Result, TenantId, validate_metadata};
 use ragstone_proto::v1::accept_document_request::Part;
 use ragstone_proto::{metadata_to_struct, required, v1};
 use ragstone_resilience::Deadline;
@@ -73,7 +73,12 @@ impl NewDocument {
         validate_metadata(&self.metadata)
     }
 
-    fn into_parts(self, tenant: &TenantId, if_version: Option<u64>) -> impl Iterator<Item = Part> + Send + 'static {
+    fn into_parts(
+        self,
+        tenant: &TenantId,
+        if_version: Option<u64>,
+        priority: Priority,
+    ) -> impl Iterator<Item = Part> + Send + 'static {
         let document = v1::DocumentHeader {
             document_id: self.id.into(),
             media_type: self.media_type.to_owned(),
@@ -81,6 +86,7 @@ impl NewDocument {
             metadata: Some(metadata_to_struct(&self.metadata)),
             groups: self.groups,
             if_version,
+            priority: v1::Priority::from(priority).into(),
         };
         let header = v1::AcceptHeader { tenant: tenant.to_string(), document: Some(document) };
         let body = self.body;
@@ -103,10 +109,11 @@ pub(crate) async fn put(
     tenant: &TenantId,
     document: NewDocument,
     if_version: Option<u64>,
+    priority: Priority,
     deadline: Deadline,
 ) -> Result<v1::PutDocumentResponse> {
     document.validate()?;
-    let parts = document.into_parts(tenant, if_version);
+    let parts = document.into_parts(tenant, if_version, priority);
     let messages = stream::iter(parts.map(|part| v1::AcceptDocumentRequest { part: Some(part) }));
     let answer = app.backends.ingestion.clone().accept_document(request(messages, deadline)).await;
     let v1::AcceptDocumentResponse { job, unchanged } = answer.map_err(failed(INGESTION))?.into_inner();
@@ -215,7 +222,7 @@ mod tests {
         let tenant = TenantId::new("t").unwrap();
         for length in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
             let body: Bytes = (0..length).map(|i| (i % 251) as u8).collect();
-            let mut parts = document(body.clone()).into_parts(&tenant, Some(7));
+            let mut parts = document(body.clone()).into_parts(&tenant, Some(7), Priority::Low);
             let Some(Part::Header(header)) = parts.next() else { unreachable!("the header comes first") };
             assert_eq!(header.document.unwrap().if_version, Some(7));
             let pieces: Vec<_> = parts

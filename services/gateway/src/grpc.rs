@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use ragstone_core::{DocumentId, Error, ErrorCode, Result, Scope};
+use ragstone_core::{DocumentId, Error, ErrorCode, Priority, Result, Scope};
 use ragstone_proto::v1::put_document_request::Part;
 use ragstone_proto::v1::rag_service_server::RagService;
 use ragstone_proto::{enum_value, metadata_from_struct, required, v1};
@@ -103,7 +103,7 @@ impl RagService for Rag {
             let (header, body) = receive(request.into_inner(), limit).await?;
             let if_version = header.if_version;
             let document = new_document(header, body).await?;
-            documents::put(&self.app, &caller.access.tenant, document, if_version, deadline).await
+            documents::put(&self.app, &caller.access.tenant, document, if_version, Priority::Normal, deadline).await
         };
         deadline.run(work).await.map(Response::new).map_err(refuse)
     }

@@ -108,6 +108,8 @@ impl From<v1::Job> for Job {
             v1::JobKind::Unspecified => "unknown",
             v1::JobKind::Ingest => JobKind::Ingest.as_str(),
             v1::JobKind::Delete => JobKind::Delete.as_str(),
+            v1::JobKind::Rebuild => JobKind::Rebuild.as_str(),
+            v1::JobKind::Move => JobKind::Move.as_str(),
         };
         Self {
             kind,

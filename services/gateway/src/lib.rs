@@ -1,6 +1,7 @@
 //! The gateway: the one door for clients. REST with Server-Sent Events and the gRPC `RagService` on one port, both over
 //! the same query pipeline (`query.rs`) and the same document functions (`documents.rs`).
 
+mod admin;
 mod app;
 mod backends;
 mod body;
@@ -14,6 +15,7 @@ mod problem;
 mod query;
 mod rest;
 mod search;
+mod serving;
 mod sse;
 
 use std::sync::Arc;

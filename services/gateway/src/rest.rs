@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, Method};
 use ragstone_core::{Error, Result, Scope};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::problem::Problem;
 use crate::query::QueryInput;
-use crate::{documents, edge, extract, jobs, query, search};
+use crate::{admin, documents, edge, extract, jobs, query, search};
 
 /// All routes of REST.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -30,6 +30,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/jobs/{id}/retry", post(jobs::rest::retry))
         .route("/v1/search", post(search::rest))
         .route("/v1/query", post(ask))
+        .route("/v1/admin/indexes", get(admin::list).post(admin::begin))
+        .route("/v1/admin/indexes/{id}", delete(admin::drop_index))
+        .route("/v1/admin/indexes/{id}/serve", post(admin::serve))
+        .route("/v1/admin/rollback", post(admin::roll_back))
+        .route("/v1/admin/shards", get(admin::shards).put(admin::reshard))
         .fallback(unknown)
         .method_not_allowed_fallback(|method: Method| async move { Problem::method_not_allowed(&method) })
         .layer(from_fn_with_state(Arc::clone(&app), edge::edge))

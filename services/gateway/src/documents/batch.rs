@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use futures::{StreamExt as _, stream};
-use ragstone_core::{Error, ErrorCode, Result, TenantId};
+use ragstone_core::{Error, ErrorCode, Priority, Result, TenantId};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -97,14 +97,14 @@ fn checked(items: Vec<Result<Envelope>>) -> Result<Batch> {
     Ok(items.into_iter().map(open).collect())
 }
 
-/// Stores what is a document; one result for each item, in order.
+/// Stores what is a document; one result for each item, in order. A bulk load lets single documents go first.
 pub(crate) async fn put_all(
     app: &App,
     tenant: &TenantId,
     batch: Batch,
     deadline: Deadline,
 ) -> Vec<Result<v1::PutDocumentResponse>> {
-    let put = |item: Result<NewDocument>| async move { super::put(app, tenant, item?, None, deadline).await };
+    let put = |item: Result<NewDocument>| async move { super::put(app, tenant, item?, None, Priority::Low, deadline).await };
     stream::iter(batch).map(put).buffered(CONCURRENCY).collect().await
 }
 

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
-use ragstone_core::{DocumentId, Error, Principal, Result, Scope};
+use ragstone_core::{DocumentId, Error, Principal, Priority, Result, Scope};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use serde_json::json;
@@ -62,7 +62,7 @@ async fn one(
 ) -> Result<Response> {
     let tenant = &caller.access.tenant;
     let if_version = precondition.if_version(app, tenant, &document.id, deadline).await?;
-    let stored = super::put(app, tenant, document, if_version, deadline).await?;
+    let stored = super::put(app, tenant, document, if_version, Priority::Normal, deadline).await?;
     Ok(accepted(Accepted::new(stored.job.unwrap_or_default(), stored.unchanged)))
 }
 

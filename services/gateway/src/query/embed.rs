@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ragstone_core::{Degraded, Error, ErrorCode, Result, SearchMode};
+use ragstone_core::{Degraded, Error, ErrorCode, IndexName, Result, SearchMode};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use ragstone_rpc::request;
@@ -19,6 +19,14 @@ pub(crate) struct Embedded {
     pub vector: Vec<f32>,
     /// The mode that is left.
     pub mode: SearchMode,
+    /// The index whose vectors this one can be compared with; empty: no vector, any index will do.
+    pub index: String,
+}
+
+impl Embedded {
+    fn keywords() -> Self {
+        Self { vector: Vec::new(), mode: SearchMode::Keyword, index: String::new() }
+    }
 }
 
 /// Embeds the question. Where that fails, hybrid search goes on with keywords alone and says so.
@@ -29,14 +37,14 @@ pub(crate) struct Embedded {
 #[tracing::instrument(name = "embed", skip_all)]
 pub(crate) async fn embed(app: &App, search: &Search, deadline: Deadline, trail: &mut Trail) -> Result<Embedded> {
     if search.mode == SearchMode::Keyword {
-        return Ok(Embedded { vector: Vec::new(), mode: SearchMode::Keyword });
+        return Ok(Embedded::keywords());
     }
     let started = Instant::now();
     let share = deadline.cap(app.config.embed_timeout());
     let outcome = share.run(vector(app, search, share)).await;
     trail.timings.embed = started.elapsed();
     match (outcome, search.mode) {
-        (Ok(vector), mode) => Ok(Embedded { vector, mode }),
+        (Ok((vector, index)), mode) => Ok(Embedded { vector, mode, index: index.into() }),
         (Err(error), SearchMode::Dense) if error.code == ErrorCode::InvalidArgument => Err(error),
         (Err(error), SearchMode::Dense) => {
             Err(Error::unavailable("the question cannot be embedded now; hybrid search may do").with_source(error))
@@ -44,17 +52,18 @@ pub(crate) async fn embed(app: &App, search: &Search, deadline: Deadline, trail:
         (Err(error), _) => {
             tracing::debug!(error = error.chain(), "the question was not embedded");
             trail.degrade(Degraded::EmbedLexicalOnly.as_str());
-            Ok(Embedded { vector: Vec::new(), mode: SearchMode::Keyword })
+            Ok(Embedded::keywords())
         }
     }
 }
 
-async fn vector(app: &App, search: &Search, deadline: Deadline) -> Result<Vec<f32>> {
-    let message = v1::EmbedRequest { texts: vec![search.text.clone()], kind: v1::EmbedKind::Query.into() };
+async fn vector(app: &App, search: &Search, deadline: Deadline) -> Result<(Vec<f32>, IndexName)> {
+    let texts = vec![search.text.clone()];
+    let message = v1::EmbedRequest { texts, kind: v1::EmbedKind::Query.into(), model: app.serving.model() };
     let answer = app.backends.embedding.clone().embed(request(message, deadline)).await;
-    let vectors = answer.map_err(failed("embedding"))?.into_inner().vectors;
+    let v1::EmbedResponse { vectors, model, revision } = answer.map_err(failed("embedding"))?.into_inner();
     match <[v1::Vector; 1]>::try_from(vectors) {
-        Ok([vector]) if usable(&vector.values) => Ok(vector.values),
+        Ok([vector]) if usable(&vector.values) => Ok((vector.values, IndexName::of(&model, &revision))),
         _ => {
             metrics::counter!("rag_errors_total", "type" => "embedding_invalid").increment(1);
             Err(Error::internal("the embedding is no usable vector"))

@@ -9,6 +9,7 @@ use ragstone_proto::v1;
 use ragstone_proto::v1::embedding_service_server::EmbeddingService;
 use ragstone_proto::v1::generate_response::Event;
 use ragstone_proto::v1::generation_service_server::GenerationService;
+use ragstone_proto::v1::index_service_server::IndexService;
 use ragstone_proto::v1::retrieval_service_server::RetrievalService;
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status};
@@ -80,6 +81,8 @@ pub(crate) struct Backends {
     pub(crate) retrieval: Mutex<Mood>,
     pub(crate) hits: Mutex<Vec<v1::Hit>>,
     pub(crate) shards: Mutex<v1::Shards>,
+    /// The index that serves; a search in another one finds nothing.
+    pub(crate) serving: Mutex<Option<v1::IndexSpec>>,
     pub(crate) script: Mutex<Vec<Step>>,
     /// The last search and the last question.
     pub(crate) retrieved: Mutex<Option<v1::RetrieveRequest>>,
@@ -100,6 +103,7 @@ impl Default for Backends {
                 hit("bridge", "A bridge crosses the river. It was built of stone in 1822.", 0.5),
             ]),
             shards: Mutex::new(v1::Shards { asked: 2, answered: 2, missing: Vec::new() }),
+            serving: Mutex::new(None),
             script: Mutex::new(vec![
                 delta("It opened "),
                 delta("in 1901 [1]. "),
@@ -133,7 +137,8 @@ impl EmbeddingService for Shared {
         assert_eq!(message.kind(), v1::EmbedKind::Query);
         let value = if mood == Mood::Nonsense { f32::NAN } else { 1.0 };
         let vectors = message.texts.iter().map(|_| v1::Vector { values: vec![value, 0.0, 0.0] }).collect();
-        Ok(Response::new(v1::EmbedResponse { vectors, model: "m".to_owned(), revision: "r".to_owned() }))
+        let model = if message.model.is_empty() { "m".to_owned() } else { message.model };
+        Ok(Response::new(v1::EmbedResponse { vectors, model, revision: "r".to_owned() }))
     }
 
     async fn describe_model(
@@ -141,6 +146,51 @@ impl EmbeddingService for Shared {
         _: Request<v1::DescribeModelRequest>,
     ) -> Result<Response<v1::DescribeModelResponse>, Status> {
         Err(Status::unimplemented("the gateway does not ask"))
+    }
+
+    async fn rerank(&self, _: Request<v1::RerankRequest>) -> Result<Response<v1::RerankResponse>, Status> {
+        Err(Status::not_found("no reranker is configured"))
+    }
+}
+
+/// The index that serves, as the retrieval service's other face tells it.
+#[tonic::async_trait]
+impl IndexService for Shared {
+    async fn scan_indexes(
+        &self,
+        _: Request<v1::ScanIndexesRequest>,
+    ) -> Result<Response<v1::ScanIndexesResponse>, Status> {
+        let spec = self.0.serving.lock().unwrap().clone();
+        let entry = |spec| v1::IndexEntry { spec: Some(spec), serving: true, documents: None, topology: None };
+        Ok(Response::new(v1::ScanIndexesResponse { indexes: spec.map(entry).into_iter().collect() }))
+    }
+
+    async fn create_index(&self, _: Request<v1::CreateIndexRequest>) -> Result<Response<v1::CreateIndexResponse>, Status> {
+        Err(Status::unimplemented("the gateway does not change indexes"))
+    }
+
+    async fn serve_index(&self, _: Request<v1::ServeIndexRequest>) -> Result<Response<v1::ServeIndexResponse>, Status> {
+        Err(Status::unimplemented("the gateway does not change indexes"))
+    }
+
+    async fn remove_index(&self, _: Request<v1::RemoveIndexRequest>) -> Result<Response<v1::RemoveIndexResponse>, Status> {
+        Err(Status::unimplemented("the gateway does not change indexes"))
+    }
+
+    async fn read_topology(&self, _: Request<v1::ReadTopologyRequest>) -> Result<Response<v1::ReadTopologyResponse>, Status> {
+        Err(Status::unimplemented("the gateway does not change indexes"))
+    }
+
+    async fn begin_reshard(&self, _: Request<v1::BeginReshardRequest>) -> Result<Response<v1::BeginReshardResponse>, Status> {
+        Err(Status::unimplemented("the gateway does not change indexes"))
+    }
+
+    async fn move_document(&self, _: Request<v1::MoveDocumentRequest>) -> Result<Response<v1::MoveDocumentResponse>, Status> {
+        Err(Status::unimplemented("the gateway does not change indexes"))
+    }
+
+    async fn finish_reshard(&self, _: Request<v1::FinishReshardRequest>) -> Result<Response<v1::FinishReshardResponse>, Status> {
+        Err(Status::unimplemented("the gateway does not change indexes"))
     }
 }
 
@@ -150,11 +200,16 @@ impl RetrievalService for Shared {
         let mood = *self.0.retrieval.lock().unwrap();
         *self.0.retrieved.lock().unwrap() = Some(request.into_inner());
         mood.act().await?;
+        let serving = self.0.serving.lock().unwrap().clone();
+        let asked = self.0.retrieved.lock().unwrap().as_ref().map(|request| request.index.clone()).unwrap_or_default();
+        if serving.as_ref().is_some_and(|serving| !asked.is_empty() && serving.name != asked) {
+            return Err(ragstone_rpc::status(Error::not_found(format!("there is no index '{asked}'"))));
+        }
         let hits = match mood {
             Mood::Nonsense => vec![v1::Hit::default()],
             _ => self.0.hits.lock().unwrap().clone(),
         };
-        Ok(Response::new(v1::RetrieveResponse { hits, shards: Some(self.0.shards.lock().unwrap().clone()) }))
+        Ok(Response::new(v1::RetrieveResponse { hits, shards: Some(self.0.shards.lock().unwrap().clone()), serving }))
     }
 
     async fn stage_chunks(

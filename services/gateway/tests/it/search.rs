@@ -85,3 +85,43 @@ async fn missing_shards_are_said() {
     assert_eq!(found["degraded"], json!(["retrieval.partial"]));
     assert_eq!(found["shards"], json!({"asked": 2, "answered": 1, "missing": ["s1"]}));
 }
+
+#[tokio::test]
+async fn without_a_vector_store_the_catalog_is_searched() {
+    let stack = Stack::with(|config| config.search_timeout_ms = 300).await;
+    stack.catalog.words.lock().unwrap().replace(vec![crate::backends::hit("tram", "The tram opened in 1901.", 2.5)]);
+    for mood in [Mood::Fails(ErrorCode::Unavailable), Mood::Fails(ErrorCode::Internal), Mood::Hangs] {
+        stack.backends.set(&stack.backends.retrieval, mood);
+        let found = json(stack.post("/v1/search", &json!({"query": "tram"})).await, 200).await;
+        assert_eq!(found["degraded"], json!(["retrieval.keyword_fallback"]), "{mood:?}");
+        assert_eq!((&found["hits"][0]["document_id"], &found["hits"][0]["score"]), (&json!("tram"), &json!(2.5)));
+    }
+    // What is wrong with the request is not looked up elsewhere.
+    stack.backends.set(&stack.backends.retrieval, Mood::Fails(ErrorCode::InvalidArgument));
+    problem(stack.post("/v1/search", &json!({"query": "tram"})).await, 400, "invalid_argument").await;
+    *stack.catalog.words.lock().unwrap() = None;
+    stack.backends.set(&stack.backends.retrieval, Mood::Fails(ErrorCode::Unavailable));
+    problem(stack.post("/v1/search", &json!({"query": "tram"})).await, 503, "unavailable").await;
+}
+
+#[tokio::test]
+async fn questions_are_embedded_with_the_serving_indexs_model() {
+    let stack = Stack::start().await;
+    let index = |model: &str| v1::IndexSpec {
+        name: ragstone_core::IndexName::of(model, "r").into(),
+        model: model.to_owned(),
+        revision: "r".to_owned(),
+        dimension: 3,
+    };
+    let asked = || stack.backends.retrieved.lock().unwrap().take().unwrap().index;
+    // The default model first; its index serves.
+    stack.backends.set(&stack.backends.serving, Some(index("m")));
+    json(stack.post("/v1/search", &json!({"query": "a"})).await, 200).await;
+    assert_eq!(asked(), index("m").name);
+    // Another index serves, and the old one is gone: this very search goes to the new one, embedded anew.
+    stack.backends.set(&stack.backends.serving, Some(index("n")));
+    let found = json(stack.post("/v1/search", &json!({"query": "a"})).await, 200).await;
+    assert_eq!((asked(), found["degraded"].clone()), (index("n").name, json!([])));
+    json(stack.post("/v1/search", &json!({"query": "b"})).await, 200).await;
+    assert_eq!(asked(), index("n").name);
+}

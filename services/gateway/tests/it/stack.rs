@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use ragstone_gateway::Config;
 use ragstone_proto::v1::embedding_service_server::EmbeddingServiceServer;
 use ragstone_proto::v1::generation_service_server::GenerationServiceServer;
+use ragstone_proto::v1::index_service_server::IndexServiceServer;
 use ragstone_proto::v1::ingestion_service_server::IngestionServiceServer;
 use ragstone_proto::v1::rag_service_client::RagServiceClient;
 use ragstone_proto::v1::retrieval_service_server::RetrievalServiceServer;
@@ -66,6 +67,7 @@ impl Stack {
         let server = Server::new(runtime_of_backends)
             .add_service(EmbeddingServiceServer::new(shared.clone()))
             .add_service(RetrievalServiceServer::new(shared.clone()))
+            .add_service(IndexServiceServer::new(shared.clone()))
             .add_service(GenerationServiceServer::new(shared))
             .add_service(IngestionServiceServer::new(ingestion::Shared(Arc::clone(&catalog))));
         tokio::spawn(server.serve());
