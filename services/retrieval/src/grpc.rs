@@ -1,28 +1,72 @@
-//! The gRPC face of the vector store.
+//! The gRPC face of the vector indexes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ragstone_core::ports::{Point, VectorStore};
-use ragstone_core::{Chunk, DocumentId, Error, ErrorCode, Result, SearchMode, TenantId, VectorQuery};
+use ragstone_core::ports::{VectorIndexes, VectorStore};
+use ragstone_core::{Error, ErrorCode, IndexSpec, Result, SearchResult};
 use ragstone_proto::v1::retrieval_service_server::RetrievalService;
-use ragstone_proto::{enum_value, metadata_from_struct, required, v1};
+use ragstone_proto::{index_name, v1};
+use ragstone_resilience::Deadline;
 use ragstone_rpc::{deadline, status};
 use tonic::{Request, Response, Status};
 
-/// The most hits of one search.
-const MAX_K: u32 = 100;
-/// The most chunks of one write.
-const MAX_CHUNKS: usize = 100;
+use crate::requests::{ids, points, vector_query};
 
+/// Searches and writes (here), and the indexes themselves (`admin.rs`).
+#[derive(Clone)]
 pub(crate) struct Service {
-    store: Arc<dyn VectorStore>,
+    pub(crate) indexes: Arc<dyn VectorIndexes>,
     timeout: Duration,
 }
 
 impl Service {
-    pub(crate) fn new(store: Arc<dyn VectorStore>, timeout: Duration) -> Self {
-        Self { store, timeout }
+    pub(crate) fn new(indexes: Arc<dyn VectorIndexes>, timeout: Duration) -> Self {
+        Self { indexes, timeout }
+    }
+
+    /// The index a request names; an empty name means the one that serves.
+    pub(crate) async fn index(&self, name: String) -> Result<Arc<dyn VectorStore>> {
+        self.indexes.open(index_name(name)?.as_ref()).await
+    }
+
+    /// Runs a call within its caller's deadline and counts what fails in the store as `kind`.
+    pub(crate) async fn within<M, T, F>(
+        &self,
+        request: Request<M>,
+        kind: &'static str,
+        call: impl FnOnce(M) -> F,
+    ) -> Result<Response<T>, Status>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let deadline: Deadline = deadline(&request, self.timeout);
+        deadline.run(call(request.into_inner())).await.map(Response::new).map_err(|error| failed(error, kind))
+    }
+
+    async fn search(&self, request: v1::RetrieveRequest) -> Result<v1::RetrieveResponse> {
+        let name = index_name(request.index.clone())?;
+        let query = vector_query(request)?;
+        let serving = match self.indexes.open(None).await {
+            Ok(serving) => serving,
+            // Nothing was ever ingested: nothing can be found, and nothing is missing.
+            Err(error) if error.code == ErrorCode::NotFound => return Ok(response(SearchResult::default(), None)),
+            Err(error) => return Err(error),
+        };
+        let spec = serving.spec().clone();
+        let asked = match name {
+            Some(name) if name != spec.name => self.indexes.open(Some(&name)).await?,
+            _ => serving,
+        };
+        Ok(response(asked.search(query).await?, Some(spec)))
+    }
+}
+
+fn response(result: SearchResult, serving: Option<IndexSpec>) -> v1::RetrieveResponse {
+    v1::RetrieveResponse {
+        hits: result.hits.into_iter().map(Into::into).collect(),
+        shards: Some(result.shards.into()),
+        serving: serving.map(Into::into),
     }
 }
 
@@ -31,15 +75,9 @@ impl RetrievalService for Service {
     #[tracing::instrument(name = "retrieve", skip_all, fields(mode = request.get_ref().mode, k = request.get_ref().k))]
     async fn retrieve(&self, request: Request<v1::RetrieveRequest>) -> Result<Response<v1::RetrieveResponse>, Status> {
         let started = Instant::now();
-        let deadline = deadline(&request, self.timeout);
-        let query = vector_query(request.into_inner()).map_err(status)?;
-        let outcome = deadline.run(self.store.search(query)).await;
+        let outcome = self.within(request, "retrieval", |request| self.search(request)).await;
         metrics::histogram!("rag_retrieval_latency_seconds").record(started.elapsed());
-        let result = outcome.map_err(|error| failed(error, "retrieval"))?;
-        Ok(Response::new(v1::RetrieveResponse {
-            hits: result.hits.into_iter().map(Into::into).collect(),
-            shards: Some(result.shards.into()),
-        }))
+        outcome
     }
 
     #[tracing::instrument(name = "stage_chunks", skip_all, fields(chunks = request.get_ref().chunks.len()))]
@@ -47,11 +85,13 @@ impl RetrievalService for Service {
         &self,
         request: Request<v1::StageChunksRequest>,
     ) -> Result<Response<v1::StageChunksResponse>, Status> {
-        let deadline = deadline(&request, self.timeout);
-        let points = points(request.into_inner()).map_err(status)?;
-        let outcome = deadline.run(self.store.upsert_staged(points)).await;
-        outcome.map_err(|error| failed(error, "index_write"))?;
-        Ok(Response::new(v1::StageChunksResponse {}))
+        let call = async |request: v1::StageChunksRequest| {
+            let index = request.index.clone();
+            let points = points(request)?;
+            self.index(index).await?.upsert_staged(points).await?;
+            Ok(v1::StageChunksResponse {})
+        };
+        self.within(request, "index_write", call).await
     }
 
     #[tracing::instrument(name = "publish_version", skip_all, fields(version = request.get_ref().version))]
@@ -59,20 +99,19 @@ impl RetrievalService for Service {
         &self,
         request: Request<v1::PublishVersionRequest>,
     ) -> Result<Response<v1::PublishVersionResponse>, Status> {
-        let deadline = deadline(&request, self.timeout);
-        let request = request.into_inner();
-        let (tenant, document) = ids(request.tenant, request.document_id).map_err(status)?;
-        if request.chunks == 0 {
-            return Err(status(Error::invalid("field 'chunks' is missing")));
-        }
-        let work = async {
+        let call = async |request: v1::PublishVersionRequest| {
+            let (tenant, document) = ids(request.tenant, request.document_id)?;
+            if request.chunks == 0 {
+                return Err(Error::invalid("field 'chunks' is missing"));
+            }
+            let index = self.index(request.index).await?;
             // What becomes visible must already be on disk, and that it is visible too before anyone is told.
-            self.store.flush(&tenant, &document).await?;
-            self.store.publish(&tenant, &document, request.version, request.chunks).await?;
-            self.store.flush(&tenant, &document).await
+            index.flush(&tenant, &document).await?;
+            index.publish(&tenant, &document, request.version, request.chunks).await?;
+            index.flush(&tenant, &document).await?;
+            Ok(v1::PublishVersionResponse {})
         };
-        deadline.run(work).await.map_err(|error| failed(error, "index_write"))?;
-        Ok(Response::new(v1::PublishVersionResponse {}))
+        self.within(request, "index_write", call).await
     }
 
     #[tracing::instrument(name = "remove_versions", skip_all, fields(below = request.get_ref().below))]
@@ -80,110 +119,22 @@ impl RetrievalService for Service {
         &self,
         request: Request<v1::RemoveVersionsRequest>,
     ) -> Result<Response<v1::RemoveVersionsResponse>, Status> {
-        let deadline = deadline(&request, self.timeout);
-        let request = request.into_inner();
-        let (tenant, document) = ids(request.tenant, request.document_id).map_err(status)?;
-        let work = async {
-            self.store.remove_versions(&tenant, &document, request.below).await?;
-            self.store.flush(&tenant, &document).await
+        let call = async |request: v1::RemoveVersionsRequest| {
+            let (tenant, document) = ids(request.tenant, request.document_id)?;
+            let index = self.index(request.index).await?;
+            index.remove_versions(&tenant, &document, request.below).await?;
+            index.flush(&tenant, &document).await?;
+            Ok(v1::RemoveVersionsResponse {})
         };
-        deadline.run(work).await.map_err(|error| failed(error, "index_write"))?;
-        Ok(Response::new(v1::RemoveVersionsResponse {}))
+        self.within(request, "index_write", call).await
     }
 }
 
 /// Counts a failure of the store; what the caller did wrong, or can mend, is not one.
 fn failed(error: Error, kind: &'static str) -> Status {
-    if !matches!(error.code, ErrorCode::InvalidArgument | ErrorCode::NotFound) {
+    if !matches!(error.code, ErrorCode::InvalidArgument | ErrorCode::NotFound | ErrorCode::Conflict) {
         metrics::counter!("rag_errors_total", "type" => kind).increment(1);
         tracing::warn!(error = error.chain(), "the vector store failed");
     }
     status(error)
-}
-
-fn ids(tenant: String, document: String) -> Result<(TenantId, DocumentId)> {
-    Ok((TenantId::new(tenant)?, DocumentId::new(document)?))
-}
-
-fn vector_query(request: v1::RetrieveRequest) -> Result<VectorQuery> {
-    let mode: SearchMode = enum_value::<v1::SearchMode>(request.mode, "mode")?.into();
-    if request.k == 0 || request.k > MAX_K {
-        return Err(Error::invalid(format!("k must be 1 to {MAX_K}, not {}", request.k)));
-    }
-    if request.vector.is_empty() && mode != SearchMode::Keyword {
-        return Err(Error::invalid(format!("field 'vector' is missing for a {} search", mode.as_str())));
-    }
-    Ok(VectorQuery {
-        access: required(request.access, "access")?.try_into()?,
-        text: request.query,
-        vector: Some(request.vector).filter(|vector| !vector.is_empty()),
-        mode,
-        k: request.k as usize,
-        filter: request.filter.unwrap_or_default().try_into()?,
-    })
-}
-
-fn points(request: v1::StageChunksRequest) -> Result<Vec<Point>> {
-    let (tenant, document_id) = ids(request.tenant, request.document_id)?;
-    if request.version == 0 {
-        return Err(Error::invalid("field 'version' is missing"));
-    }
-    if request.chunks.is_empty() || request.chunks.len() > MAX_CHUNKS {
-        let count = request.chunks.len();
-        return Err(Error::invalid(format!("1 to {MAX_CHUNKS} chunks can be stored at once, not {count}")));
-    }
-    let metadata = request.metadata.map(metadata_from_struct).unwrap_or_default();
-    let language = Some(request.language).filter(|language| !language.is_empty());
-    let point = |chunk: v1::StagedChunk| Point {
-        tenant: tenant.clone(),
-        document_id: document_id.clone(),
-        version: request.version,
-        chunk: Chunk {
-            index: chunk.index,
-            content: chunk.content,
-            heading_path: chunk.heading_path,
-            start: chunk.start,
-            end: chunk.end,
-            tokens: chunk.tokens,
-        },
-        title: request.title.clone(),
-        metadata: metadata.clone(),
-        groups: request.groups.clone(),
-        language: language.clone(),
-        vector: chunk.vector,
-    };
-    Ok(request.chunks.into_iter().map(point).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-
-    fn search() -> v1::RetrieveRequest {
-        let access = v1::Access { tenant: "t".into(), all_groups: true, groups: vec![] };
-        v1::RetrieveRequest { access: Some(access), query: "q".into(), vector: vec![1.0], k: 5, ..Default::default() }
-    }
-
-    #[test]
-    fn a_whole_search_is_understood() {
-        let query = vector_query(search()).unwrap();
-        assert_eq!((query.k, query.mode, query.vector), (5, SearchMode::Hybrid, Some(vec![1.0])));
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        for (request, says) in [
-            (v1::RetrieveRequest { access: None, ..search() }, "access"),
-            (v1::RetrieveRequest { k: 0, ..search() }, "k must"),
-            (v1::RetrieveRequest { k: 101, ..search() }, "k must"),
-            (v1::RetrieveRequest { vector: vec![], ..search() }, "vector"),
-            (v1::RetrieveRequest { mode: 9, ..search() }, "mode"),
-        ] {
-            assert!(vector_query(request).unwrap_err().message.contains(says), "{says}");
-        }
-        let write = v1::StageChunksRequest { tenant: "t".into(), document_id: "d".into(), ..Default::default() };
-        assert!(points(write.clone()).unwrap_err().message.contains("version"));
-        assert!(points(v1::StageChunksRequest { version: 1, ..write }).unwrap_err().message.contains("chunks"));
-    }
 }

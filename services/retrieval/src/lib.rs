@@ -1,36 +1,42 @@
-//! The retrieval service: the sharded index of chunks.
+//! The retrieval service: the sharded indexes of chunks.
 
+mod admin;
 mod config;
 mod grpc;
+mod requests;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use ragstone_core::ports::VectorStore;
+use ragstone_core::ports::VectorIndexes;
+use ragstone_proto::v1::index_service_server::IndexServiceServer;
 use ragstone_proto::v1::retrieval_service_server::RetrievalServiceServer;
 use ragstone_rpc::{Runtime, Server};
-use ragstone_vector::{EdgeStore, VectorSpace};
+use ragstone_vector::{EdgeIndexes, QdrantIndexes};
 
 pub use config::Config;
 
 /// Serves until the runtime says stop; then everything stored is flushed.
 ///
 /// # Errors
-/// When the index cannot be opened, or the port fails.
+/// When the vector store cannot be used as it is configured, or the port fails.
 pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-    let space = VectorSpace { dimension: config.dimension, model_revision: config.model.clone() };
-    let store = Arc::new(EdgeStore::open(config.edge.clone(), space).await.context("vector index")?);
-    let (probed, shards) = (store.clone(), config.edge.shards as usize);
+    let indexes = open(&config).await.map_err(ragstone_rpc::unusable("retrieval"))?;
+    let probed = indexes.clone();
     runtime.health.register("vector_store", true, move || {
-        let store = probed.clone();
-        async move {
-            // With one shard left answers are partial, but there are answers.
-            let broken = store.unhealthy_shards().await;
-            if broken.len() < shards { Ok(()) } else { Err(format!("out of service: {}", broken.join(", "))) }
-        }
+        let indexes = probed.clone();
+        async move { indexes.check().await.map_err(|error| error.chain()) }
     });
-    let service = grpc::Service::new(store.clone(), config.request_timeout());
-    let outcome = Server::new(runtime).add_service(RetrievalServiceServer::new(service)).serve().await;
-    store.close().await.context("closing the vector index")?;
+    let service = grpc::Service::new(indexes.clone(), config.request_timeout());
+    let server = Server::new(runtime).add_service(IndexServiceServer::new(service.clone()));
+    let outcome = server.add_service(RetrievalServiceServer::new(service)).serve().await;
+    indexes.close().await.context("closing the vector store")?;
     outcome
+}
+
+async fn open(config: &Config) -> ragstone_core::Result<Arc<dyn VectorIndexes>> {
+    if config.uses_qdrant() {
+        return Ok(Arc::new(QdrantIndexes::open(config.qdrant.clone()).await?));
+    }
+    Ok(Arc::new(EdgeIndexes::open(config.edge.clone()).await?))
 }
