@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt as _};
 use ragstone_core::ports::{Accepted, Catalog, NewVersion};
-use ragstone_core::{DocumentId, Error, ErrorCode, Metadata, Result, TenantId, validate_metadata};
+use ragstone_core::{DocumentId, Error, ErrorCode, Metadata, Priority, Result, TenantId, validate_metadata};
 use ragstone_text::ChunkConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -39,6 +39,8 @@ pub(crate) struct Offer {
     pub(crate) groups: Vec<String>,
     /// Accept only when this is the newest version.
     pub(crate) if_version: Option<u64>,
+    /// How urgent it is among the tenant's.
+    pub(crate) priority: Priority,
 }
 
 /// Accepts documents.
@@ -87,6 +89,7 @@ impl Acceptor {
                 groups: offer.groups,
                 if_version: offer.if_version,
                 traceparent,
+                priority: offer.priority,
             })
         };
         let accepted = self.bodies.enter(&*self.catalog, body, version).await?;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ragstone_catalog::{BlobsConfig, PostgresConfig};
 use ragstone_rpc::ServiceConfig;
 use ragstone_text::{ChunkConfig, ExtractLimits};
 use schemars::JsonSchema;
@@ -18,8 +19,13 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where it serves `/healthz`, `/readyz` and `/metrics`.
     pub admin_listen: SocketAddr,
-    /// Where documents and jobs are stored: `catalog.db` and `blobs` in this directory. One process at a time.
+    /// Where documents and jobs are stored: `catalog.db`, unless `postgres.url` is set, and `blobs`, unless `blobs` names
+    /// another place. One process at a time uses it.
     pub data_dir: PathBuf,
+    /// PostgreSQL for documents and jobs, shared by any number of ingestion processes.
+    pub postgres: PostgresConfig,
+    /// Where raw bodies are stored.
+    pub blobs: BlobsConfig,
     /// The embedding service.
     pub embedding_url: String,
     /// The retrieval service.
@@ -49,6 +55,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7104)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9104)),
             data_dir: PathBuf::from(".ragstone"),
+            postgres: PostgresConfig::default(),
+            blobs: BlobsConfig::default(),
             embedding_url: "http://127.0.0.1:7101".to_owned(),
             retrieval_url: "http://127.0.0.1:7102".to_owned(),
             workers: 2,
@@ -64,6 +72,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether the catalog is in PostgreSQL.
+    pub(crate) fn uses_postgres(&self) -> bool {
+        !self.postgres.url.is_empty()
+    }
+
     pub(crate) fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds)
     }

@@ -1,11 +1,12 @@
 //! The embedding service as the pipeline sees it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable as _};
-use ragstone_core::{Error, ErrorCode, Result};
+use ragstone_core::{Error, ErrorCode, IndexSpec, Result};
 use ragstone_proto::v1::embedding_service_client::EmbeddingServiceClient;
 use ragstone_proto::v1::{DescribeModelRequest, DescribeModelResponse, EmbedKind, EmbedRequest};
 use ragstone_resilience::Deadline;
@@ -20,13 +21,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A tokenizer of a large vocabulary is some 20 MB of JSON.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
-/// What the pipeline needs to know of the model.
+/// What the pipeline needs to know of a model.
 #[derive(Debug)]
 pub(crate) struct Model {
-    /// Changes whenever vectors change.
-    pub(crate) revision: String,
-    /// Length of a vector.
-    pub(crate) dimension: usize,
+    /// The index its vectors go into.
+    pub(crate) spec: IndexSpec,
     /// Cuts texts in the model's own tokens.
     pub(crate) chunker: Chunker,
 }
@@ -34,40 +33,39 @@ pub(crate) struct Model {
 /// Turns chunks into vectors.
 #[async_trait]
 pub(crate) trait Embedding: Send + Sync {
-    /// The model as it is now.
-    async fn model(&self) -> Result<Arc<Model>>;
-
-    /// One vector for each text, in order, checked to be usable.
+    /// The model `id` as it is now; an empty id: the service's default model.
     ///
     /// # Errors
-    /// `Internal` for vectors of another length, number or model, and for ones that are not finite or all zero.
-    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>>;
+    /// `NotFound` when the service has no such model.
+    async fn model(&self, id: &str) -> Result<Arc<Model>>;
+
+    /// One vector of this model for each text, in order, checked to be usable.
+    ///
+    /// # Errors
+    /// `Internal` for vectors of another length, number or revision, and for ones that are not finite or all zero.
+    async fn embed(&self, model: &Model, texts: Vec<String>) -> Result<Vec<Vec<f32>>>;
 }
 
 /// The embedding service over gRPC.
 pub(crate) struct RemoteEmbedding {
     client: EmbeddingServiceClient<Channel>,
     chunks: ChunkConfig,
-    /// Fetched once, and again after a batch came from another revision.
-    model: Mutex<Option<Arc<Model>>>,
+    /// Each fetched once, and again after a batch came from another revision.
+    models: Mutex<HashMap<String, Arc<Model>>>,
 }
 
 impl RemoteEmbedding {
     pub(crate) fn new(channel: Channel, chunks: ChunkConfig) -> Self {
         let client = EmbeddingServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Self { client, chunks, model: Mutex::default() }
+        Self { client, chunks, models: Mutex::default() }
     }
 
-    fn known(&self) -> Option<Arc<Model>> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<Model>>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, model: Option<Arc<Model>>) {
-        *self.model.lock().unwrap_or_else(PoisonError::into_inner) = model;
-    }
-
-    async fn call(&self, texts: Vec<String>) -> Result<(Vec<Vec<f32>>, String)> {
-        let message = EmbedRequest { texts, kind: EmbedKind::Passage.into() };
+    async fn call(&self, model: &str, texts: Vec<String>) -> Result<(Vec<Vec<f32>>, String)> {
+        let message = EmbedRequest { texts, kind: EmbedKind::Passage.into(), model: model.to_owned() };
         let answer = self.client.clone().embed(request(message, Deadline::after(TIMEOUT))).await.map_err(of_peer)?;
         let answer = answer.into_inner();
         Ok((answer.vectors.into_iter().map(|vector| vector.values).collect(), answer.revision))
@@ -76,11 +74,12 @@ impl RemoteEmbedding {
 
 #[async_trait]
 impl Embedding for RemoteEmbedding {
-    async fn model(&self) -> Result<Arc<Model>> {
-        if let Some(model) = self.known() {
+    async fn model(&self, id: &str) -> Result<Arc<Model>> {
+        let known = self.known().get(id).cloned();
+        if let Some(model) = known {
             return Ok(model);
         }
-        let message = request(DescribeModelRequest {}, Deadline::after(TIMEOUT));
+        let message = request(DescribeModelRequest { model: id.to_owned() }, Deadline::after(TIMEOUT));
         let answer = self.client.clone().describe_model(message).await.map_err(of_peer)?.into_inner();
         let chunks = self.chunks.clone();
         // Reading a large tokenizer takes most of a second.
@@ -88,23 +87,23 @@ impl Embedding for RemoteEmbedding {
             .await
             .map_err(|e| Error::internal("reading the model's tokenizer failed").with_source(e))??;
         let model = Arc::new(model);
-        self.remember(Some(model.clone()));
+        self.known().insert(id.to_owned(), model.clone());
         Ok(model)
     }
 
-    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
-        let model = self.model().await?;
+    async fn embed(&self, model: &Model, texts: Vec<String>) -> Result<Vec<Vec<f32>>> {
+        let spec = &model.spec;
         // A full queue is no failure: without this a long document would rarely get through a busy hour.
         let backoff = ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_max_times(6);
-        let (vectors, revision) = (|| self.call(texts.clone()))
+        let (vectors, revision) = (|| self.call(&spec.model, texts.clone()))
             .retry(backoff.with_jitter())
             .when(|error| error.code == ErrorCode::RateLimited)
             .await?;
-        if revision != model.revision {
-            self.remember(None);
+        if revision != spec.revision {
+            self.known().retain(|_, known| known.spec.model != spec.model);
             return Err(Error::internal("the embedding model changed in the middle of a document"));
         }
-        check_vectors(&vectors, texts.len(), model.dimension)?;
+        check_vectors(&vectors, texts.len(), spec.dimension)?;
         Ok(vectors)
     }
 }
@@ -112,9 +111,13 @@ impl Embedding for RemoteEmbedding {
 fn build_model(answer: &DescribeModelResponse, chunks: &ChunkConfig) -> Result<Model> {
     // The document is not to blame for the model's settings: whatever is wrong here is not an invalid argument.
     let unusable = |e: Error| Error::internal("the embedding model cannot be used").with_source(e);
-    let counter = TokenCounter::from_tokenizer_json(&answer.tokenizer_json).map_err(unusable)?;
+    let counter = if answer.tokenizer_json.is_empty() {
+        TokenCounter::by_bytes(answer.bytes_per_token).map_err(unusable)?
+    } else {
+        TokenCounter::from_tokenizer_json(&answer.tokenizer_json).map_err(unusable)?
+    };
     let chunker = Chunker::new(counter, chunks, answer.max_tokens as usize).map_err(unusable)?;
-    Ok(Model { revision: answer.revision.clone(), dimension: answer.dimension as usize, chunker })
+    Ok(Model { spec: IndexSpec::of(&answer.model, &answer.revision, answer.dimension as usize), chunker })
 }
 
 /// Refuses what would poison the index.

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use futures::stream::try_unfold;
 use futures::{Stream, StreamExt as _};
-use ragstone_catalog::SqliteCatalog;
 use ragstone_core::ports::{Catalog, DocumentFilter, JobFilter, PageRequest};
-use ragstone_core::{DocumentId, Error, Result, TenantId};
+use ragstone_core::{DocumentId, Error, KeywordQuery, Result, TenantId};
 use ragstone_proto::v1::accept_document_request::Part;
 use ragstone_proto::v1::ingestion_service_server::IngestionService;
 use ragstone_proto::v1::{self, DocumentHeader};
@@ -23,12 +22,14 @@ use crate::follow::{Changes, follow};
 /// The longest an upload may take, and anything else but following.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(300);
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// The most hits of one search.
+const MAX_K: u32 = 100;
 /// Items of a page where the caller does not say.
 const DEFAULT_PAGE: u32 = 100;
 
 /// The service.
 pub(crate) struct Grpc {
-    pub(crate) catalog: Arc<SqliteCatalog>,
+    pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) acceptor: Acceptor,
     pub(crate) changes: Changes,
     pub(crate) shutdown: CancellationToken,
@@ -102,6 +103,20 @@ impl Grpc {
         Ok(v1::ScanJobsResponse { jobs, next_cursor: found.next_cursor.unwrap_or_default() })
     }
 
+    async fn search_chunks(&self, message: v1::SearchChunksRequest) -> Result<v1::SearchChunksResponse> {
+        if message.k == 0 || message.k > MAX_K {
+            return Err(Error::invalid(format!("k must be 1 to {MAX_K}, not {}", message.k)));
+        }
+        let query = KeywordQuery {
+            access: required(message.access, "access")?.try_into()?,
+            text: message.query,
+            k: message.k as usize,
+            filter: message.filter.unwrap_or_default().try_into()?,
+        };
+        let hits = self.catalog.keyword_search(query).await?;
+        Ok(v1::SearchChunksResponse { hits: hits.into_iter().map(Into::into).collect() })
+    }
+
     async fn retry(&self, message: v1::RetryJobRequest) -> Result<v1::RetryJobResponse> {
         let job = self.catalog.retry(&TenantId::new(message.tenant)?, uuid_job(&message.job_id)?).await?;
         self.changes.work_added();
@@ -117,6 +132,7 @@ fn offer(header: DocumentHeader) -> Offer {
         metadata: header.metadata.map(metadata_from_struct).unwrap_or_default(),
         groups: header.groups,
         if_version: header.if_version,
+        priority: v1::Priority::try_from(header.priority).unwrap_or_default().into(),
     }
 }
 
@@ -134,7 +150,11 @@ fn no_document(document: &DocumentId) -> Error {
 }
 
 /// Runs a call within its caller's deadline, or `limit`, and tells its error as a status.
-async fn within<M, T, F>(request: Request<M>, limit: Duration, call: impl FnOnce(M) -> F) -> Result<Response<T>, Status>
+pub(crate) async fn within<M, T, F>(
+    request: Request<M>,
+    limit: Duration,
+    call: impl FnOnce(M) -> F,
+) -> Result<Response<T>, Status>
 where
     F: Future<Output = Result<T>>,
 {
@@ -191,6 +211,13 @@ impl IngestionService for Grpc {
 
     async fn retry_job(&self, request: Request<v1::RetryJobRequest>) -> Result<Response<v1::RetryJobResponse>, Status> {
         within(request, CALL_LIMIT, |message| self.retry(message)).await
+    }
+
+    async fn search_chunks(
+        &self,
+        request: Request<v1::SearchChunksRequest>,
+    ) -> Result<Response<v1::SearchChunksResponse>, Status> {
+        within(request, CALL_LIMIT, |message| self.search_chunks(message)).await
     }
 
     async fn follow_job(

@@ -1,21 +1,29 @@
-//! The retrieval service as the pipeline sees it: the writes that keep the index in step with the catalog.
+//! The retrieval service as the pipeline sees it: the writes that keep the indexes in step with the catalog.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ragstone_core::ports::NewVersion;
-use ragstone_core::{Chunk, DocumentId, Job, Result, TenantId};
+use ragstone_core::{Chunk, DocumentId, IndexName, IndexSpec, Job, Result, TenantId, Topology};
 use ragstone_proto::metadata_to_struct;
+use ragstone_proto::v1::index_service_client::IndexServiceClient;
 use ragstone_proto::v1::retrieval_service_client::RetrievalServiceClient;
-use ragstone_proto::v1::{PublishVersionRequest, RemoveVersionsRequest, StageChunksRequest, StagedChunk};
+use ragstone_proto::v1::{
+    BeginReshardRequest, CreateIndexRequest, FinishReshardRequest, MoveDocumentRequest, PublishVersionRequest,
+    ReadTopologyRequest, RemoveIndexRequest, RemoveVersionsRequest, ScanIndexesRequest, ServeIndexRequest,
+    StageChunksRequest, StagedChunk,
+};
 use ragstone_resilience::Deadline;
 use ragstone_rpc::request;
+use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::policy::of_peer;
 
 /// The longest a write may take; publishing waits for two flushes.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest a change of the indexes themselves may take.
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// Some chunks of one version, with their vectors.
 pub(crate) struct Batch<'a> {
@@ -33,34 +41,91 @@ pub(crate) struct Batch<'a> {
     pub(crate) vectors: Vec<Vec<f32>>,
 }
 
-/// The index. Every call may be repeated without changing anything.
+/// One document of one index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Which index.
+    pub(crate) index: &'a IndexName,
+    /// Whose document.
+    pub(crate) tenant: &'a TenantId,
+    /// Which document.
+    pub(crate) document: &'a DocumentId,
+}
+
+/// An index as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its name.
+    pub(crate) name: IndexName,
+    /// Whether it serves.
+    pub(crate) serving: bool,
+    /// Documents with a live version, where they were counted.
+    pub(crate) documents: Option<u64>,
+    /// Where its documents are placed.
+    pub(crate) topology: Topology,
+}
+
+/// The indexes. Every call may be repeated without changing anything.
 #[async_trait]
 pub(crate) trait Index: Send + Sync {
     /// Stores chunks, invisible until published.
-    async fn stage(&self, batch: Batch<'_>) -> Result<()>;
+    async fn stage(&self, index: &IndexName, batch: Batch<'_>) -> Result<()>;
 
     /// Makes a staged version of `chunks` chunks visible in place of older ones; on disk on return. `NotFound`: some
     /// of them were lost in a crash of the index.
-    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64, chunks: u32) -> Result<()>;
+    async fn publish(&self, place: Place<'_>, version: u64, chunks: u32) -> Result<()>;
 
     /// Removes versions below `below`; on disk on return.
-    async fn remove(&self, tenant: &TenantId, document: &DocumentId, below: u64) -> Result<()>;
+    async fn remove(&self, place: Place<'_>, below: u64) -> Result<()>;
+
+    /// Brings a document to the shard it belongs to.
+    async fn relocate(&self, place: Place<'_>) -> Result<()>;
+
+    /// Makes an index; the first one serves.
+    async fn create(&self, spec: &IndexSpec) -> Result<()>;
+
+    /// Every index there is, with its documents counted where `count` asks for it.
+    async fn scan(&self, count: bool) -> Result<Vec<Entry>>;
+
+    /// Lets this index serve.
+    async fn serve(&self, index: &IndexName) -> Result<()>;
+
+    /// Removes an index that does not serve.
+    async fn drop_index(&self, index: &IndexName) -> Result<()>;
+
+    /// The index's shards as they are now.
+    async fn topology(&self, index: &IndexName) -> Result<Topology>;
+
+    /// Lets writes go to their places among `shards` from now on.
+    async fn begin_reshard(&self, index: &IndexName, shards: &[String]) -> Result<Topology>;
+
+    /// Ends the move. `Conflict`: documents are still where they do not belong.
+    async fn finish_reshard(&self, index: &IndexName) -> Result<()>;
 }
 
 /// The retrieval service over gRPC.
 pub(crate) struct RemoteIndex {
-    client: RetrievalServiceClient<Channel>,
+    chunks: RetrievalServiceClient<Channel>,
+    indexes: IndexServiceClient<Channel>,
 }
 
 impl RemoteIndex {
     pub(crate) fn new(channel: Channel) -> Self {
-        Self { client: RetrievalServiceClient::new(channel) }
+        Self { chunks: RetrievalServiceClient::new(channel.clone()), indexes: IndexServiceClient::new(channel) }
     }
+}
+
+fn write<M>(message: M) -> Request<M> {
+    request(message, Deadline::after(TIMEOUT))
+}
+
+fn admin<M>(message: M) -> Request<M> {
+    request(message, Deadline::after(ADMIN_TIMEOUT))
 }
 
 #[async_trait]
 impl Index for RemoteIndex {
-    async fn stage(&self, batch: Batch<'_>) -> Result<()> {
+    async fn stage(&self, index: &IndexName, batch: Batch<'_>) -> Result<()> {
         let chunks = batch.chunks.iter().zip(batch.vectors).map(|(chunk, vector)| StagedChunk {
             index: chunk.index,
             content: chunk.content.clone(),
@@ -79,24 +144,77 @@ impl Index for RemoteIndex {
             groups: batch.version.groups.clone(),
             language: batch.language.unwrap_or_default().to_owned(),
             chunks: chunks.collect(),
+            index: index.to_string(),
         };
-        let message = request(message, Deadline::after(TIMEOUT));
-        self.client.clone().stage_chunks(message).await.map_err(of_peer)?;
+        self.chunks.clone().stage_chunks(write(message)).await.map_err(of_peer)?;
         Ok(())
     }
 
-    async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64, chunks: u32) -> Result<()> {
-        let (tenant, document_id) = (tenant.to_string(), document.to_string());
-        let message = PublishVersionRequest { tenant, document_id, version, chunks };
-        let message = request(message, Deadline::after(TIMEOUT));
-        self.client.clone().publish_version(message).await.map_err(of_peer)?;
+    async fn publish(&self, place: Place<'_>, version: u64, chunks: u32) -> Result<()> {
+        let (tenant, document_id) = (place.tenant.to_string(), place.document.to_string());
+        let message = PublishVersionRequest { tenant, document_id, version, chunks, index: place.index.to_string() };
+        self.chunks.clone().publish_version(write(message)).await.map_err(of_peer)?;
         Ok(())
     }
 
-    async fn remove(&self, tenant: &TenantId, document: &DocumentId, below: u64) -> Result<()> {
-        let message = RemoveVersionsRequest { tenant: tenant.to_string(), document_id: document.to_string(), below };
-        let message = request(message, Deadline::after(TIMEOUT));
-        self.client.clone().remove_versions(message).await.map_err(of_peer)?;
+    async fn remove(&self, place: Place<'_>, below: u64) -> Result<()> {
+        let (tenant, document_id) = (place.tenant.to_string(), place.document.to_string());
+        let message = RemoveVersionsRequest { tenant, document_id, below, index: place.index.to_string() };
+        self.chunks.clone().remove_versions(write(message)).await.map_err(of_peer)?;
+        Ok(())
+    }
+
+    async fn relocate(&self, place: Place<'_>) -> Result<()> {
+        let (tenant, document_id) = (place.tenant.to_string(), place.document.to_string());
+        let message = MoveDocumentRequest { index: place.index.to_string(), tenant, document_id };
+        self.indexes.clone().move_document(write(message)).await.map_err(of_peer)?;
+        Ok(())
+    }
+
+    async fn create(&self, spec: &IndexSpec) -> Result<()> {
+        let message = CreateIndexRequest { spec: Some(spec.clone().into()) };
+        self.indexes.clone().create_index(admin(message)).await.map_err(of_peer)?;
+        Ok(())
+    }
+
+    async fn scan(&self, count: bool) -> Result<Vec<Entry>> {
+        let answer = self.indexes.clone().scan_indexes(admin(ScanIndexesRequest { count })).await.map_err(of_peer)?;
+        let entry = |entry: ragstone_proto::v1::IndexEntry| {
+            let name = IndexName::new(entry.spec.unwrap_or_default().name)?;
+            let topology = entry.topology.unwrap_or_default().into();
+            Ok(Entry { name, serving: entry.serving, documents: entry.documents, topology })
+        };
+        answer.into_inner().indexes.into_iter().map(entry).collect()
+    }
+
+    async fn serve(&self, index: &IndexName) -> Result<()> {
+        let message = ServeIndexRequest { index: index.to_string() };
+        self.indexes.clone().serve_index(admin(message)).await.map_err(of_peer)?;
+        Ok(())
+    }
+
+    async fn drop_index(&self, index: &IndexName) -> Result<()> {
+        let message = RemoveIndexRequest { index: index.to_string() };
+        self.indexes.clone().remove_index(admin(message)).await.map_err(of_peer)?;
+        Ok(())
+    }
+
+    async fn topology(&self, index: &IndexName) -> Result<Topology> {
+        let message = ReadTopologyRequest { index: index.to_string() };
+        let answer = self.indexes.clone().read_topology(write(message)).await.map_err(of_peer)?;
+        Ok(answer.into_inner().topology.unwrap_or_default().into())
+    }
+
+    async fn begin_reshard(&self, index: &IndexName, shards: &[String]) -> Result<Topology> {
+        let message = BeginReshardRequest { index: index.to_string(), shards: shards.to_vec() };
+        // A caller's mistake is told as one: it is an operator who asked for these shards.
+        let answer = self.indexes.clone().begin_reshard(admin(message)).await.map_err(ragstone_rpc::error_from)?;
+        Ok(answer.into_inner().topology.unwrap_or_default().into())
+    }
+
+    async fn finish_reshard(&self, index: &IndexName) -> Result<()> {
+        let message = FinishReshardRequest { index: index.to_string() };
+        self.indexes.clone().finish_reshard(admin(message)).await.map_err(of_peer)?;
         Ok(())
     }
 }

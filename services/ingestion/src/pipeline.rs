@@ -1,15 +1,17 @@
 //! A document, step by step: from the accepted bytes to a searchable version, resumable at every stage.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use ragstone_core::ports::{Catalog, LeasedJob};
-use ragstone_core::{Chunk, Error, ErrorCode, Result, Stage};
+use ragstone_core::ports::{Catalog, LeasedJob, VersionText};
+use ragstone_core::{Chunk, Error, ErrorCode, IndexName, Job, JobKind, Result, Stage};
 
 use crate::bodies::Bodies;
-use crate::embed::Embedding;
-use crate::index::{Batch, Index};
+use crate::embed::Model;
+use crate::index::{Batch, Place};
+use crate::targets::{Target, Targets};
 use crate::text::TextMaker;
 
 /// The most texts of a call, by the contract of both services.
@@ -48,18 +50,35 @@ pub(crate) struct Pipeline {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) text: TextMaker,
-    pub(crate) embedding: Arc<dyn Embedding>,
-    pub(crate) index: Arc<dyn Index>,
+    pub(crate) targets: Targets,
+}
+
+/// One run of one job.
+struct Run<'a> {
+    leased: &'a LeasedJob,
+    progress: &'a Progress,
+    /// The indexes it still writes to.
+    targets: Vec<Target>,
+    /// How many chunks the version has in each index, where that is known by now.
+    chunks: HashMap<IndexName, u32>,
 }
 
 impl Pipeline {
     /// Does what is left of the leased job. Each stage may be repeated: a crash anywhere costs at most the stage it
     /// was in. Dropping the future stops the work.
     pub(crate) async fn run(&self, leased: &LeasedJob, progress: &Progress) -> Result<Outcome> {
+        let targets = self.targets.of(leased).await?;
+        let mut run = Run { leased, progress, targets, chunks: HashMap::new() };
+        if leased.job.kind.is_maintenance() && !self.is_live(leased).await? {
+            run.targets.clear();
+        }
+        if leased.job.kind == JobKind::Move || run.targets.is_empty() {
+            return self.relocate(&run).await;
+        }
         let mut reached = leased.job.stage;
         for stage in Stage::ALL.into_iter().filter(|stage| *stage >= leased.job.stage) {
             if self.catalog.superseded(&leased.lease).await? {
-                self.bodies.complete(&self.catalog, &leased.lease).await?;
+                self.bodies.complete(&self.catalog, &leased.lease, &[]).await?;
                 return Ok(Outcome::Superseded);
             }
             if stage > reached {
@@ -69,12 +88,12 @@ impl Pipeline {
             let started = Instant::now();
             match stage {
                 Stage::Extract => {
-                    self.extract(leased).await?;
+                    self.extract(&run).await?;
                     reached = Stage::Embed;
                 }
-                Stage::Embed => self.embed(leased, progress).await?,
-                Stage::Publish => self.publish(leased, progress).await?,
-                Stage::Clean => self.clean(leased).await?,
+                Stage::Embed => self.on_each_index(&mut run, Step::Embed).await?,
+                Stage::Publish => self.on_each_index(&mut run, Step::Publish).await?,
+                Stage::Clean => self.clean(&mut run).await?,
             }
             let seconds = started.elapsed().as_secs_f64();
             metrics::histogram!("rag_ingest_stage_seconds", "stage" => stage.as_str()).record(seconds);
@@ -82,52 +101,128 @@ impl Pipeline {
         Ok(Outcome::Completed)
     }
 
-    /// Body to chunks. Storing them moves the job to `Embed` in the same transaction.
-    async fn extract(&self, leased: &LeasedJob) -> Result<()> {
-        let model = self.embedding.model().await?;
-        let body = self.bodies.get(&leased.version.content_hash).await?;
-        let text = self.text.make(&leased.version, body, model.chunker.clone()).await?;
-        self.catalog.store_text(&leased.lease, text).await
+    /// Whether the version a maintenance job is about is still the one that searches find. A newer one was written to
+    /// every index when it was published.
+    async fn is_live(&self, leased: &LeasedJob) -> Result<bool> {
+        let document = self.catalog.document(&leased.job.tenant, &leased.job.document_id).await?;
+        Ok(document.and_then(|document| document.live_version) == Some(leased.job.version))
+    }
+
+    /// Brings the document to its shard in the index the job is about, if that is still there.
+    async fn relocate(&self, run: &Run<'_>) -> Result<Outcome> {
+        for target in &run.targets {
+            self.targets.index.relocate(run.place(target)).await?;
+        }
+        self.bodies.complete(&self.catalog, &run.leased.lease, &[]).await?;
+        Ok(Outcome::Completed)
+    }
+
+    /// Body to chunks, as long as the serving model reads them. Storing them moves the job to `Embed` in the same
+    /// transaction.
+    async fn extract(&self, run: &Run<'_>) -> Result<()> {
+        let serving = run.targets.first().ok_or_else(|| Error::internal("there is no index"))?;
+        let model = self.targets.model(&serving.spec).await?;
+        let body = self.bodies.get(&run.leased.version.content_hash).await?;
+        let text = self.text.make(&run.leased.version, body, model.chunker.clone()).await?;
+        self.catalog.store_text(&run.leased.lease, text).await
+    }
+
+    /// Takes the step on every index. An index that does not serve and fails is left to a later `Rebuild` job: nobody
+    /// has to wait for it.
+    async fn on_each_index(&self, run: &mut Run<'_>, step: Step) -> Result<()> {
+        for target in run.targets.clone() {
+            let outcome = match step {
+                Step::Embed => self.embed(run, &target).await,
+                Step::Publish => self.publish(run, &target).await,
+                Step::Remove => self.targets.index.remove(run.place(&target), run.leased.job.version).await,
+            };
+            match outcome {
+                Err(error) if !target.serving && run.leased.job.kind == JobKind::Ingest => {
+                    tracing::warn!(index = %target.spec.name, error = error.chain(), "left to a rebuild of this index");
+                    run.targets.retain(|other| other.spec.name != target.spec.name);
+                }
+                // The index was dropped in the meantime.
+                Err(error) if error.code == ErrorCode::NotFound && step == Step::Remove && !target.serving => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
     }
 
     /// Chunks to the index, staged: nobody sees them yet.
-    async fn embed(&self, leased: &LeasedJob, progress: &Progress) -> Result<()> {
-        let text = self.catalog.text(&leased.lease).await?;
+    async fn embed(&self, run: &mut Run<'_>, target: &Target) -> Result<()> {
+        let model = self.targets.model(&target.spec).await?;
+        let text = self.fitted(run.leased, &model).await?;
+        let count = u32::try_from(text.chunks.len()).map_err(|e| Error::internal("too many chunks").with_source(e))?;
+        run.chunks.insert(target.spec.name.clone(), count);
         let mut done = 0;
         while done < text.chunks.len() {
-            progress.set(EMBED_FROM + (EMBED_TO - EMBED_FROM) * done as f32 / text.chunks.len() as f32);
+            run.progress.set(EMBED_FROM + (EMBED_TO - EMBED_FROM) * done as f32 / text.chunks.len() as f32);
             let chunks = next_batch(&text.chunks[done..]);
-            let vectors = self.embedding.embed(chunks.iter().map(|chunk| chunk.content.clone()).collect()).await?;
+            let texts = chunks.iter().map(|chunk| chunk.content.clone()).collect();
+            let vectors = self.targets.embedding.embed(&model, texts).await?;
             let (title, language) = (text.title.as_str(), text.language.as_deref());
-            let batch = Batch { job: &leased.job, version: &leased.version, title, language, chunks, vectors };
-            self.index.stage(batch).await?;
+            let (job, version) = (&run.leased.job, &run.leased.version);
+            let batch = Batch { job, version, title, language, chunks, vectors };
+            self.targets.index.stage(&target.spec.name, batch).await?;
             done += chunks.len();
         }
-        progress.set(EMBED_TO);
+        run.progress.set(EMBED_TO);
         Ok(())
+    }
+
+    /// The version's text in chunks that this model reads whole.
+    async fn fitted(&self, leased: &LeasedJob, model: &Arc<Model>) -> Result<VersionText> {
+        let mut text = self.catalog.text(&leased.lease).await?;
+        let (model, chunks) = (model.clone(), std::mem::take(&mut text.chunks));
+        // Counting a long text's tokens takes a while.
+        let fitting = tokio::task::spawn_blocking(move || model.chunker.refit(chunks));
+        text.chunks =
+            fitting.await.map_err(|e| Error::internal("fitting chunks to the model failed").with_source(e))??;
+        Ok(text)
     }
 
     /// The version becomes visible in place of the older one. Staged chunks may be gone after a crash of the index:
     /// then they are staged once more.
-    async fn publish(&self, leased: &LeasedJob, progress: &Progress) -> Result<()> {
-        let job = &leased.job;
-        let chunks = self.catalog.text(&leased.lease).await?.chunks.len();
-        let chunks = u32::try_from(chunks).map_err(|e| Error::internal("too many chunks").with_source(e))?;
-        match self.index.publish(&job.tenant, &job.document_id, job.version, chunks).await {
+    async fn publish(&self, run: &mut Run<'_>, target: &Target) -> Result<()> {
+        let (name, version) = (&target.spec.name, run.leased.job.version);
+        if !run.chunks.contains_key(name) {
+            let model = self.targets.model(&target.spec).await?;
+            let count = self.fitted(run.leased, &model).await?.chunks.len();
+            let count = u32::try_from(count).map_err(|e| Error::internal("too many chunks").with_source(e))?;
+            run.chunks.insert(name.clone(), count);
+        }
+        let chunks = run.chunks.get(name).copied().unwrap_or_default();
+        match self.targets.index.publish(run.place(target), version, chunks).await {
             Err(error) if error.code == ErrorCode::NotFound => {
-                tracing::warn!(job = %job.id, "the index has lost staged chunks, they are staged again");
-                self.embed(leased, progress).await?;
-                self.index.publish(&job.tenant, &job.document_id, job.version, chunks).await
+                tracing::warn!(index = %name, "the index has lost staged chunks, they are staged again");
+                self.embed(run, target).await?;
+                self.targets.index.publish(run.place(target), version, chunks).await
             }
             outcome => outcome,
         }
     }
 
-    /// Older versions go, from the index and then from the store. A removal is only this.
-    async fn clean(&self, leased: &LeasedJob) -> Result<()> {
-        let job = &leased.job;
-        self.index.remove(&job.tenant, &job.document_id, job.version).await?;
-        self.bodies.complete(&self.catalog, &leased.lease).await
+    /// Older versions go, from the indexes and then from the store. A removal is only this.
+    async fn clean(&self, run: &mut Run<'_>) -> Result<()> {
+        self.on_each_index(run, Step::Remove).await?;
+        let written: Vec<IndexName> = run.targets.iter().map(|target| target.spec.name.clone()).collect();
+        self.bodies.complete(&self.catalog, &run.leased.lease, &written).await
+    }
+}
+
+/// What is done on one index after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Embed,
+    Publish,
+    Remove,
+}
+
+impl Run<'_> {
+    fn place<'a>(&'a self, target: &'a Target) -> Place<'a> {
+        let Job { tenant, document_id: document, .. } = &self.leased.job;
+        Place { index: &target.spec.name, tenant, document }
     }
 }
 

@@ -49,9 +49,12 @@ pub(crate) struct Worker {
 pub(crate) fn start(worker: Worker, workers: usize, shutdown: CancellationToken) -> JoinSet<()> {
     let worker = Arc::new(worker);
     let mut tasks = JoinSet::new();
+    // Several processes may share the queue: the name tells whose worker holds a job.
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned());
     for number in 0..workers {
         let (worker, shutdown) = (worker.clone(), shutdown.clone());
-        tasks.spawn(async move { worker.work(&format!("worker-{number}"), &shutdown).await });
+        let name = format!("{host}-{}-{number}", std::process::id());
+        tasks.spawn(async move { worker.work(&name, &shutdown).await });
     }
     tasks.spawn(async move { worker.measure(&shutdown).await });
     tasks
@@ -229,6 +232,8 @@ fn finished(job: &Job, outcome: Outcome) {
         }
         (Outcome::Completed, JobKind::Ingest) => "done",
         (Outcome::Completed, JobKind::Delete) => "deleted",
+        (Outcome::Completed, JobKind::Rebuild) => "rebuilt",
+        (Outcome::Completed, JobKind::Move) => "moved",
     };
     tracing::info!(outcome, "the job is done");
     metrics::counter!("rag_ingest_documents_total", "outcome" => outcome).increment(1);

@@ -10,6 +10,7 @@ use ragstone_core::ErrorCode;
 use ragstone_ingestion::Config;
 use ragstone_proto::v1::accept_document_request::Part;
 use ragstone_proto::v1::embedding_service_server::{EmbeddingService, EmbeddingServiceServer};
+use ragstone_proto::v1::index_service_server::{IndexService, IndexServiceServer};
 use ragstone_proto::v1::ingestion_service_client::IngestionServiceClient;
 use ragstone_proto::v1::retrieval_service_server::{RetrievalService, RetrievalServiceServer};
 use ragstone_proto::v1::{self, JobStatus};
@@ -54,7 +55,62 @@ impl EmbeddingService for Peers {
             dimension: 2,
             max_tokens: 64,
             tokenizer_json: TOKENIZER.as_bytes().to_vec(),
+            bytes_per_token: 0,
         }))
+    }
+
+    async fn rerank(&self, _: Request<v1::RerankRequest>) -> Result<Response<v1::RerankResponse>, Status> {
+        Err(Status::unimplemented("not for ingestion"))
+    }
+}
+
+#[tonic::async_trait]
+impl IndexService for Peers {
+    async fn create_index(
+        &self,
+        request: Request<v1::CreateIndexRequest>,
+    ) -> Result<Response<v1::CreateIndexResponse>, Status> {
+        let spec = request.into_inner().spec.unwrap();
+        assert_eq!((spec.model.as_str(), spec.dimension), ("m", 2));
+        Ok(Response::new(v1::CreateIndexResponse {}))
+    }
+
+    async fn scan_indexes(
+        &self,
+        _: Request<v1::ScanIndexesRequest>,
+    ) -> Result<Response<v1::ScanIndexesResponse>, Status> {
+        Ok(Response::new(v1::ScanIndexesResponse { indexes: Vec::new() }))
+    }
+
+    async fn serve_index(
+        &self,
+        _: Request<v1::ServeIndexRequest>,
+    ) -> Result<Response<v1::ServeIndexResponse>, Status> {
+        Ok(Response::new(v1::ServeIndexResponse {}))
+    }
+
+    async fn read_topology(
+        &self,
+        _: Request<v1::ReadTopologyRequest>,
+    ) -> Result<Response<v1::ReadTopologyResponse>, Status> {
+        let topology = v1::Topology { shards: vec!["s0".into()], moving_to: Vec::new() };
+        Ok(Response::new(v1::ReadTopologyResponse { topology: Some(topology) }))
+    }
+
+    async fn remove_index(&self, _: Request<v1::RemoveIndexRequest>) -> Result<Response<v1::RemoveIndexResponse>, Status> {
+        Err(Status::unimplemented("nobody asked for it"))
+    }
+
+    async fn begin_reshard(&self, _: Request<v1::BeginReshardRequest>) -> Result<Response<v1::BeginReshardResponse>, Status> {
+        Err(Status::unimplemented("nobody asked for it"))
+    }
+
+    async fn move_document(&self, _: Request<v1::MoveDocumentRequest>) -> Result<Response<v1::MoveDocumentResponse>, Status> {
+        Err(Status::unimplemented("nobody asked for it"))
+    }
+
+    async fn finish_reshard(&self, _: Request<v1::FinishReshardRequest>) -> Result<Response<v1::FinishReshardResponse>, Status> {
+        Err(Status::unimplemented("nobody asked for it"))
     }
 }
 
@@ -102,6 +158,7 @@ async fn serve_peers(peers: &Peers) -> String {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = Server::builder()
         .add_service(EmbeddingServiceServer::new(peers.clone()))
+        .add_service(IndexServiceServer::new(peers.clone()))
         .add_service(RetrievalServiceServer::new(peers.clone()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     url

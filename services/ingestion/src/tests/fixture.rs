@@ -19,7 +19,9 @@ use crate::Config;
 use crate::accept::{Acceptor, Offer};
 use crate::bodies::Bodies;
 use crate::follow::Changes;
+use crate::indexes::Indexes;
 use crate::pipeline::Pipeline;
+use crate::targets::Targets;
 use crate::text::TextMaker;
 use crate::worker::{Step, Worker};
 
@@ -28,6 +30,8 @@ pub(super) struct Fixture {
     pub(super) catalog: Arc<SqliteCatalog>,
     pub(super) acceptor: Acceptor,
     pub(super) worker: Worker,
+    pub(super) indexes: Indexes,
+    pub(super) stored: Arc<Bodies>,
     pub(super) embedding: Arc<FakeEmbedding>,
     pub(super) index: Arc<FakeIndex>,
     pub(super) changes: Changes,
@@ -48,19 +52,18 @@ impl Fixture {
         let clock = Arc::new(move || UNIX_EPOCH + Duration::from_millis(clock.load(Ordering::SeqCst)));
         let catalog = SqliteCatalog::open_with_clock(&dir.path().join("catalog.db"), clock).await.unwrap();
         let catalog = Arc::new(catalog);
-        let bodies = Arc::new(Bodies::new(Arc::new(LocalBlobs::open(&dir.path().join("blobs")).await.unwrap())));
+        let bodies = Arc::new(Bodies::new(Arc::new(LocalBlobs::open(&dir.path().join("blobs")).await.unwrap()), true));
         let (embedding, index, changes) =
             (Arc::<FakeEmbedding>::default(), Arc::<FakeIndex>::default(), Changes::default());
-        let pipeline = Pipeline {
-            catalog: catalog.clone(),
-            bodies: bodies.clone(),
-            // Plain text and Markdown need no child process.
-            text: TextMaker::new(Extractor::new(PathBuf::from("/nonexistent"), ExtractLimits::default())),
-            embedding: embedding.clone(),
-            index: index.clone(),
-        };
+        let targets = Targets { catalog: catalog.clone(), embedding: embedding.clone(), index: index.clone() };
+        let indexes = Indexes { targets: targets.clone(), changes: changes.clone() };
+        // Plain text and Markdown need no child process.
+        let text = TextMaker::new(Extractor::new(PathBuf::from("/nonexistent"), ExtractLimits::default()));
+        let pipeline = Pipeline { catalog: catalog.clone(), bodies: bodies.clone(), text, targets };
         Self {
-            acceptor: Acceptor::new(catalog.clone(), bodies, changes.clone(), &config),
+            acceptor: Acceptor::new(catalog.clone(), bodies.clone(), changes.clone(), &config),
+            indexes,
+            stored: bodies,
             worker: Worker::new(pipeline, changes.clone(), &config),
             shutdown: CancellationToken::new(),
             catalog,

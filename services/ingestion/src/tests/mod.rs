@@ -6,4 +6,5 @@ mod crashes;
 mod fakes;
 mod fixture;
 mod following;
+mod moving;
 mod outcomes;

@@ -1,0 +1,233 @@
+//! Changing the indexes while they serve: moving to another embedding model, and to other shards.
+
+use std::time::Duration;
+
+use ragstone_core::ports::Unfinished;
+use ragstone_core::{
+    DocumentId, Error, ErrorCode, Index, IndexName, IndexSpec, IndexState, JobKind, Result, TenantId, Topology,
+};
+
+use crate::follow::Changes;
+use crate::index::Entry;
+use crate::targets::Targets;
+
+/// Documents looked at, and jobs enqueued, at a time.
+const PAGE: u32 = 1000;
+/// Documents become live in the index a moment before the catalog says so: counts may differ for that long.
+const COUNT_TRIES: u32 = 20;
+const COUNT_PAUSE: Duration = Duration::from_millis(250);
+
+/// An index and how far it is.
+#[derive(Debug, Clone)]
+pub(crate) struct IndexProgress {
+    /// As the catalog has it.
+    pub(crate) index: Index,
+    /// Its `Rebuild` jobs.
+    pub(crate) unfinished: Unfinished,
+    /// Documents live in it.
+    pub(crate) documents: u64,
+    /// Documents live in the catalog.
+    pub(crate) expected: u64,
+    /// Where its documents are placed.
+    pub(crate) topology: Topology,
+}
+
+/// How far a move between shards is, over all indexes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReshardProgress {
+    /// Of the index that serves.
+    pub(crate) topology: Topology,
+    /// The `Move` jobs.
+    pub(crate) unfinished: Unfinished,
+}
+
+/// What administrators ask for.
+#[derive(Clone)]
+pub(crate) struct Indexes {
+    pub(crate) targets: Targets,
+    pub(crate) changes: Changes,
+}
+
+impl Indexes {
+    /// Every index with its progress, oldest first.
+    pub(crate) async fn read(&self) -> Result<Vec<IndexProgress>> {
+        let stored = self.targets.index.scan(true).await?;
+        let expected = self.targets.catalog.live_count().await?;
+        let mut all = Vec::new();
+        for index in self.targets.catalog.indexes().await? {
+            let entry = stored.iter().find(|entry| entry.name == index.spec.name).cloned();
+            let (documents, topology) = entry
+                .map_or((0, Topology::default()), |entry: Entry| (entry.documents.unwrap_or_default(), entry.topology));
+            let unfinished = self.targets.catalog.unfinished(JobKind::Rebuild, &index.spec.name).await?;
+            all.push(IndexProgress { index, unfinished, documents, expected, topology });
+        }
+        Ok(all)
+    }
+
+    async fn progress(&self, name: &IndexName) -> Result<IndexProgress> {
+        let found = self.read().await?.into_iter().find(|progress| progress.index.spec.name == *name);
+        found.ok_or_else(|| Error::not_found(format!("there is no index '{name}'")))
+    }
+
+    /// Begins an index for `model`, or goes on with it; jobs that failed get another chance.
+    ///
+    /// # Errors
+    /// `NotFound` when the embedding service has no such model; `Conflict` when its index serves already, or when
+    /// something else is in the store under its name.
+    pub(crate) async fn begin_reindex(&self, model: &str) -> Result<IndexProgress> {
+        if model.is_empty() {
+            return Err(Error::invalid("field 'model' is missing"));
+        }
+        let spec = self.targets.embedding.model(model).await?.spec.clone();
+        let known = self.targets.catalog.indexes().await?;
+        if known.iter().any(|index| index.spec == spec && index.state == IndexState::Serving) {
+            return Err(Error::conflict(format!("the index of model '{model}' serves already")));
+        }
+        self.fill(&spec).await?;
+        self.progress(&spec.name).await
+    }
+
+    /// Makes the index where it is not there, and enqueues what it misses.
+    async fn fill(&self, spec: &IndexSpec) -> Result<()> {
+        self.targets.index.create(spec).await?;
+        self.targets.catalog.add_index(spec).await?;
+        let again = self.targets.catalog.retry_unfinished(JobKind::Rebuild, &spec.name).await?;
+        tracing::info!(index = %spec.name, again, "an index is being filled");
+        self.changes.work_added();
+        Ok(())
+    }
+
+    /// Lets a complete index serve; without a name the one that served before.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` while documents are missing in it.
+    pub(crate) async fn switch(&self, name: Option<IndexName>) -> Result<IndexProgress> {
+        let name = match name {
+            Some(name) => name,
+            None => self.standby().await?,
+        };
+        self.check_counts(&name).await?;
+        // The catalog first, which refuses while jobs are unfinished; a switch that breaks off here is mended by
+        // `Targets::reconcile`, or by asking again.
+        self.targets.catalog.serve_index(&name).await?;
+        self.targets.index.serve(&name).await?;
+        tracing::info!(index = %name, "this index serves now");
+        self.progress(&name).await
+    }
+
+    /// The index that served last before the one that serves.
+    async fn standby(&self) -> Result<IndexName> {
+        let indexes = self.targets.catalog.indexes().await?;
+        let standby = indexes.into_iter().rev().find(|index| index.state == IndexState::Standby);
+        let standby = standby.ok_or_else(|| Error::conflict("there is no earlier index to go back to"))?;
+        Ok(standby.spec.name)
+    }
+
+    async fn check_counts(&self, name: &IndexName) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            let IndexProgress { unfinished, documents, expected, .. } = self.progress(name).await?;
+            let Unfinished { active, stuck } = unfinished;
+            if active + stuck > 0 {
+                let message = format!("index '{name}' is not complete: {active} documents wait, {stuck} failed");
+                return Err(Error::conflict(message));
+            }
+            if documents == expected {
+                return Ok(());
+            }
+            tries += 1;
+            if tries == COUNT_TRIES {
+                let message = format!("index '{name}' holds {documents} documents, the catalog {expected}");
+                return Err(Error::conflict(message));
+            }
+            tokio::time::sleep(COUNT_PAUSE).await;
+        }
+    }
+
+    /// Removes an index that does not serve.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it serves.
+    pub(crate) async fn drop_index(&self, name: &IndexName) -> Result<()> {
+        let known = self.targets.catalog.indexes().await?;
+        if !known.iter().any(|index| index.spec.name == *name) {
+            return Err(Error::not_found(format!("there is no index '{name}'")));
+        }
+        // The catalog first: from then on nobody writes to it.
+        self.targets.catalog.remove_index(name).await?;
+        self.targets.index.drop_index(name).await
+    }
+
+    /// Begins to place documents on `shards`, in every index, or goes on with it.
+    ///
+    /// # Errors
+    /// `Conflict` while documents move to other shards; `Unprocessable` where the store cannot.
+    pub(crate) async fn reshard(&self, shards: &[String]) -> Result<ReshardProgress> {
+        if shards.is_empty() {
+            return Err(Error::invalid("field 'shards' is missing: name at least one"));
+        }
+        for index in self.targets.catalog.indexes().await? {
+            let name = &index.spec.name;
+            let topology = self.targets.index.begin_reshard(name, shards).await?;
+            let enqueued = self.enqueue_moves(name, &topology).await?;
+            self.targets.catalog.retry_unfinished(JobKind::Move, name).await?;
+            tracing::info!(index = %name, enqueued, "documents move to their new shards");
+        }
+        self.changes.work_added();
+        self.reshard_progress().await
+    }
+
+    /// Enqueues a job for every document that has to leave its shard.
+    async fn enqueue_moves(&self, name: &IndexName, topology: &Topology) -> Result<u64> {
+        let (mut after, mut enqueued) = (None::<(TenantId, DocumentId)>, 0);
+        loop {
+            let page = self.targets.catalog.live_documents(after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(enqueued) };
+            after = Some((last.tenant.clone(), last.id.clone()));
+            let leaving = page.into_iter().filter(|d| topology.leaves(d.tenant.as_str(), d.id.as_str()).is_some());
+            let leaving: Vec<_> = leaving.map(|document| (document.tenant, document.id)).collect();
+            enqueued += self.targets.catalog.enqueue(JobKind::Move, name, &leaving).await?;
+        }
+    }
+
+    /// How far a move is, over all indexes.
+    pub(crate) async fn reshard_progress(&self) -> Result<ReshardProgress> {
+        let mut progress = ReshardProgress::default();
+        for index in self.targets.catalog.indexes().await? {
+            let topology = self.targets.index.topology(&index.spec.name).await?;
+            let unfinished = self.targets.catalog.unfinished(JobKind::Move, &index.spec.name).await?;
+            progress.unfinished.active += unfinished.active;
+            progress.unfinished.stuck += unfinished.stuck;
+            if index.state == IndexState::Serving || topology.moving_to.is_some() {
+                progress.topology = topology;
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Ends the moves whose documents are all where they belong; what was ingested while the jobs were enqueued is
+    /// enqueued now. Several processes may do this at the same time.
+    pub(crate) async fn settle_moves(&self) -> Result<()> {
+        for index in self.targets.catalog.indexes().await? {
+            let name = &index.spec.name;
+            let topology = self.targets.index.topology(name).await?;
+            if topology.moving_to.is_none() {
+                continue;
+            }
+            let Unfinished { active, stuck } = self.targets.catalog.unfinished(JobKind::Move, name).await?;
+            if active + stuck > 0 {
+                continue;
+            }
+            match self.targets.index.finish_reshard(name).await {
+                Ok(()) => tracing::info!(index = %name, "the move between shards has ended"),
+                Err(error) if error.code == ErrorCode::Conflict => {
+                    let enqueued = self.enqueue_moves(name, &topology).await?;
+                    tracing::info!(index = %name, enqueued, reason = error.message, "the move between shards goes on");
+                    self.changes.work_added();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! What happens by itself beside the jobs: the indexes are kept as the catalog has them, moves between shards are ended,
+//! bodies that nothing needs are removed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ragstone_core::Result;
+use tokio_util::sync::CancellationToken;
+
+use crate::bodies::Bodies;
+use crate::indexes::Indexes;
+
+/// How often the indexes are looked at.
+const TICK: Duration = Duration::from_secs(2);
+/// How often bodies are swept, and how old one must be before it counts as left behind: no upload takes that long.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+/// Why the indexes cannot be used as the catalog has them; readiness tells it.
+#[derive(Clone, Default)]
+pub(crate) struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+    }
+
+    fn set(&self, outcome: &Result<()>) {
+        let trouble = outcome.as_ref().err().map(|error| error.message.clone());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// The background work.
+pub(crate) struct Maintenance {
+    pub(crate) indexes: Indexes,
+    pub(crate) bodies: Arc<Bodies>,
+    pub(crate) trouble: Trouble,
+}
+
+impl Maintenance {
+    /// Works until `shutdown` fires.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut reconciled = false;
+        let mut swept = Instant::now();
+        loop {
+            if !reconciled {
+                let outcome = self.indexes.targets.reconcile().await;
+                reconciled = outcome.is_ok();
+                self.trouble.set(&outcome);
+                report("the indexes cannot be used yet", outcome);
+            } else {
+                report("a move between shards could not be ended", self.indexes.settle_moves().await);
+            }
+            if swept.elapsed() > SWEEP {
+                swept = Instant::now();
+                report("bodies could not be swept", self.sweep().await);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TICK) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        let swept = self.bodies.sweep(&*self.indexes.targets.catalog, SWEEP).await?;
+        if swept > 0 {
+            tracing::info!(swept, "bodies that nothing needed were removed");
+        }
+        Ok(())
+    }
+}
+
+/// Tells of a failure; the next tick tries again.
+fn report(what: &str, outcome: Result<()>) {
+    if let Err(error) = outcome {
+        tracing::warn!(error = error.chain(), "{what}");
+    }
+}

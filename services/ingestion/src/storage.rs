@@ -1,0 +1,55 @@
+//! Opens what owns the truth: catalog and blob store, as the configuration chooses them.
+
+use std::sync::Arc;
+
+use ragstone_catalog::{PostgresCatalog, SqliteCatalog};
+use ragstone_core::Result;
+use ragstone_core::ports::{BlobStore, Catalog};
+
+use crate::Config;
+use crate::bodies::Bodies;
+
+/// The catalog's file in the data directory.
+const CATALOG_FILE: &str = "catalog.db";
+
+/// What the service works on.
+pub(crate) struct Storage {
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) bodies: Arc<Bodies>,
+}
+
+impl Storage {
+    /// Opens both for work: schemas are brought up to date, directories made.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a setting that cannot be right; `Unavailable` when a server does not answer or another
+    /// process uses the data directory.
+    pub(crate) async fn open(config: &Config) -> Result<Self> {
+        let catalog = open_catalog(config).await?;
+        // Only the catalog file keeps other processes out.
+        let alone = !config.uses_postgres();
+        let bodies = Arc::new(Bodies::new(open_blobs(config).await?, alone));
+        Ok(Self { catalog, bodies })
+    }
+}
+
+/// The catalog, for its only writer or one of several.
+pub(crate) async fn open_catalog(config: &Config) -> Result<Arc<dyn Catalog>> {
+    if config.uses_postgres() {
+        return Ok(Arc::new(PostgresCatalog::open(&config.postgres).await?));
+    }
+    Ok(Arc::new(SqliteCatalog::open(&config.data_dir.join(CATALOG_FILE)).await?))
+}
+
+/// The catalog, to read from beside the process that works on it.
+pub(crate) async fn open_catalog_for_reading(config: &Config) -> Result<Arc<dyn Catalog>> {
+    if config.uses_postgres() {
+        return open_catalog(config).await;
+    }
+    Ok(Arc::new(SqliteCatalog::open_read_only(&config.data_dir.join(CATALOG_FILE)).await?))
+}
+
+/// The blob store; without any setting a directory beside the catalog.
+pub(crate) async fn open_blobs(config: &Config) -> Result<Arc<dyn BlobStore>> {
+    ragstone_catalog::open_blobs(&config.blobs, &config.data_dir.join("blobs")).await
+}
