@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ask, completions, doctor, documents, eval, ingest, jobs, models, search};
+use crate::commands::{ask, backup, completions, doctor, documents, eval, ingest, jobs, models, reindex, reshard, search};
 use crate::up;
 
 /// Retrieval-augmented generation: documents in, grounded and cited answers out
@@ -49,6 +49,14 @@ pub(crate) enum Task {
     Jobs(jobs::Args),
     /// List, fetch and check models
     Models(models::Args),
+    /// Copy documents, their versions and jobs into a directory
+    Backup(backup::BackupArgs),
+    /// Bring a backup back into empty stores
+    Restore(backup::RestoreArgs),
+    /// Move everything to another embedding model while the present one serves
+    Reindex(reindex::Args),
+    /// Add or remove shards while they serve
+    Reshard(reshard::Args),
     /// Measure retrieval and answers on a SQuAD-format data set
     Eval(eval::Args),
     /// Check configuration, disk, models and server

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod ask;
+pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod documents;
@@ -8,6 +9,8 @@ pub(crate) mod eval;
 pub(crate) mod ingest;
 pub(crate) mod jobs;
 pub(crate) mod models;
+pub(crate) mod reindex;
+pub(crate) mod reshard;
 pub(crate) mod search;
 
 use crate::Session;
@@ -35,6 +38,10 @@ async fn dispatch(task: Task, session: &mut Session) -> Result<(), Failure> {
         Task::Documents(args) => documents::run(args, session).await,
         Task::Jobs(args) => jobs::run(args, session).await,
         Task::Models(args) => models::run(args, session).await,
+        Task::Backup(args) => backup::backup(args, session).await,
+        Task::Restore(args) => backup::restore(args, session).await,
+        Task::Reindex(args) => reindex::run(args, session).await,
+        Task::Reshard(args) => reshard::run(args, session).await,
         Task::Eval(args) => eval::run(args, session).await,
         Task::Doctor(args) => doctor::run(args, session).await,
         Task::Completions(args) => completions::run(&args, session),

@@ -141,6 +141,7 @@ fn as_json(model: &ModelStatus) -> Value {
 fn kind(kind: ModelKind) -> &'static str {
     match kind {
         ModelKind::Embedder => "embedder",
+        ModelKind::Chat => "chat",
     }
 }
 
