@@ -101,6 +101,25 @@ impl Stack {
         Ok(())
     }
 
+    /// Starts one more process of `service`, called `name`, on ports of its own, and waits until it is ready. Its admin
+    /// port is found under `name`.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn replica(&mut self, service: &'static str, name: &str) -> Result<()> {
+        let (port, admin) = (free_port()?, free_port()?);
+        self.ports.insert(name.to_owned(), port);
+        self.ports.insert(format!("{name}-admin"), admin);
+        let section = service.to_uppercase();
+        let mut env = self.env.clone();
+        env.push((format!("RAGSTONE__{section}__LISTEN"), format!("127.0.0.1:{port}")));
+        env.push((format!("RAGSTONE__{section}__ADMIN_LISTEN"), format!("127.0.0.1:{admin}")));
+        let program = binary(&format!("ragstone-{service}"))?;
+        let process = Process::start(name, &program, &[], &env, self.dir.path())?;
+        self.processes.insert(name.to_owned(), process);
+        self.wait_for(name).await
+    }
+
     fn own_env(&self) -> Vec<(String, String)> {
         let at = |name: &str| format!("127.0.0.1:{}", self.ports[name]);
         let data = self.dir.path().join("data");
@@ -135,22 +154,33 @@ impl Stack {
     /// # Errors
     /// When one ends, or it takes too long.
     pub async fn ready(&mut self) -> Result<()> {
-        let until = Instant::now() + READY_TIMEOUT;
         let admins: Vec<&str> = match self.form {
             Form::AllInOne => vec!["gateway"],
             Form::FiveProcesses => SERVICES.to_vec(),
         };
         for service in admins {
-            while !self.is_ready(service).await {
-                self.all_alive()?;
-                if Instant::now() > until {
-                    let logs: Vec<_> = self.processes.values().map(Process::log_tail).collect();
-                    bail!("{service} is not ready after {READY_TIMEOUT:?}:\n{}", logs.join("\n---\n"));
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            self.wait_for(service).await?;
         }
         Ok(())
+    }
+
+    async fn wait_for(&mut self, service: &str) -> Result<()> {
+        let until = Instant::now() + READY_TIMEOUT;
+        while !self.is_ready(service).await {
+            self.all_alive()?;
+            if Instant::now() > until {
+                let logs: Vec<_> = self.processes.values().map(Process::log_tail).collect();
+                bail!("{service} is not ready after {READY_TIMEOUT:?}:\n{}", logs.join("\n---\n"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// The environment of its processes, for commands that read the same configuration.
+    #[must_use]
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.env
     }
 
     fn all_alive(&mut self) -> Result<()> {

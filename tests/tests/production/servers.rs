@@ -1,0 +1,160 @@
+//! The servers, a stack on them, and what tests ask of it.
+
+use std::collections::BTreeSet;
+
+use qdrant_client::Qdrant;
+use qdrant_client::qdrant::shard_key::Key;
+use qdrant_client::qdrant::{CountPointsBuilder, LocalShardInfo, ShardKey};
+use ragstone_testkit::client::Client;
+use ragstone_testkit::postgres::PostgresServer;
+use ragstone_testkit::process::binary;
+use ragstone_testkit::qdrant::{ClusterConfig, QdrantCluster};
+use ragstone_testkit::redis::{RedisOptions, RedisServer};
+use ragstone_testkit::s3::{BUCKET, REGION, S3Server};
+use ragstone_testkit::stack::{Form, Stack};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// Shards, and replicas of each, from the start.
+pub(crate) const SHARDS: usize = 4;
+pub(crate) const REPLICAS: usize = 2;
+
+/// Everything that runs.
+pub(crate) struct Production {
+    pub(crate) stack: Stack,
+    pub(crate) qdrant: QdrantCluster,
+    pub(crate) postgres: PostgresServer,
+    pub(crate) redis: RedisServer,
+    pub(crate) s3: S3Server,
+}
+
+impl Production {
+    /// Starts the servers and prepares a stack that uses them; its processes are not started yet.
+    pub(crate) async fn prepare() -> Self {
+        let qdrant = QdrantCluster::start(ClusterConfig { peers: SHARDS * REPLICAS, ..ClusterConfig::default() });
+        let redis = RedisServer::start(RedisOptions { password: Some("geheim".to_owned()), ..RedisOptions::default() });
+        let (qdrant, redis) = (qdrant.await.unwrap(), redis.await.unwrap());
+        let (postgres, s3) = (PostgresServer::start().await.unwrap(), S3Server::start().await.unwrap());
+        let mut stack = Stack::prepare(Form::FiveProcesses).unwrap();
+        let database = postgres.create_database().await.unwrap();
+        for (key, value) in [
+            ("INGESTION__POSTGRES__URL", postgres.url(&database)),
+            ("INGESTION__BLOBS__S3__BUCKET", BUCKET.to_owned()),
+            ("INGESTION__BLOBS__S3__REGION", REGION.to_owned()),
+            ("INGESTION__BLOBS__S3__ENDPOINT", s3.endpoint.clone()),
+            ("INGESTION__BLOBS__S3__ACCESS_KEY_ID", s3.access_key_id.clone()),
+            ("INGESTION__BLOBS__S3__SECRET_ACCESS_KEY", s3.secret_access_key.clone()),
+            ("INGESTION__BLOBS__S3__ALLOW_HTTP", "true".to_owned()),
+            ("INGESTION__LEASE_SECONDS", "4".to_owned()),
+            ("EMBEDDING__CACHE__REDIS_URL", format!("redis://127.0.0.1:{}", redis.port)),
+            ("EMBEDDING__CACHE__REDIS_PASSWORD", "geheim".to_owned()),
+            ("RETRIEVAL__QDRANT__URLS", qdrant.urls().join(",")),
+            ("RETRIEVAL__QDRANT__SHARDS", SHARDS.to_string()),
+            ("RETRIEVAL__QDRANT__REPLICATION_FACTOR", REPLICAS.to_string()),
+            ("RETRIEVAL__QDRANT__WRITE_CONSISTENCY_FACTOR", "1".to_owned()),
+        ] {
+            stack.env(&format!("RAGSTONE__{key}"), &value);
+        }
+        Self { stack, qdrant, postgres, redis, s3 }
+    }
+
+    /// The same, running.
+    pub(crate) async fn start() -> Self {
+        let mut production = Self::prepare().await;
+        production.stack.run().await.unwrap();
+        production
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.stack.client()
+    }
+
+    /// Runs the command line with the stack's configuration; what it printed, as JSON.
+    pub(crate) async fn ragstone(&self, args: &[&str]) -> Value {
+        ragstone(&self.stack, args).await
+    }
+}
+
+/// Runs the command line with a stack's configuration; what it printed, as JSON.
+pub(crate) async fn ragstone(stack: &Stack, args: &[&str]) -> Value {
+    let output = Command::new(binary("ragstone").unwrap())
+        .args(args)
+        .arg("--json")
+        .envs(stack.environment().iter().cloned())
+        .env("RAGSTONE_URL", stack.url())
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ragstone {args:?} ended with {}: {said}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The word that only document `n` has.
+pub(crate) fn word(n: usize) -> String {
+    let letter = |n: usize| char::from(b"bcdfghklmnprstvz"[n % 16]);
+    format!("{}a{}o{}u", letter(n), letter(n / 16), letter(n / 256))
+}
+
+/// A short document with a word of its own.
+pub(crate) fn text(n: usize) -> String {
+    format!("Report {n} tells of the village {}, its river and its mill.", word(n))
+}
+
+/// Loads documents `d0` to `d{count}` in one batch and waits until all are searchable.
+pub(crate) async fn load(client: &Client, count: usize) {
+    let jobs = send(client, count).await;
+    for job in jobs {
+        assert_eq!(client.finished_job(&job).await.unwrap()["status"], "done");
+    }
+}
+
+/// Sends the documents; their jobs.
+pub(crate) async fn send(client: &Client, count: usize) -> Vec<String> {
+    let items: Vec<Value> = (0..count).map(|n| json!({"id": format!("d{n}"), "text": text(n)})).collect();
+    let answer = client.post("/v1/documents", &Value::Array(items)).await.unwrap().expect_status(202).unwrap();
+    let accepted = answer["items"].as_array().unwrap();
+    accepted.iter().map(|item| item["job_id"].as_str().unwrap_or_else(|| panic!("{item}")).to_owned()).collect()
+}
+
+/// What a search for document `n` finds.
+pub(crate) async fn find(client: &Client, n: usize, mode: &str) -> Value {
+    let body = json!({"query": format!("the village {}", word(n)), "k": 5, "mode": mode});
+    client.post("/v1/search", &body).await.unwrap().expect_status(200).unwrap()
+}
+
+/// Ids of the documents in an answer, in order; none may stand there twice.
+pub(crate) fn ids(answer: &Value) -> Vec<String> {
+    let hits = answer["hits"].as_array().unwrap();
+    let ids: Vec<String> = hits.iter().map(|hit| hit["document_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "a document twice: {answer:#}");
+    ids
+}
+
+/// Qdrant's own client, on a peer that runs.
+pub(crate) fn qdrant_client(url: &str) -> Qdrant {
+    Qdrant::from_url(url).skip_compatibility_check().build().unwrap()
+}
+
+/// The collection searches use: its alias.
+pub(crate) const COLLECTION: &str = "ragstone";
+
+/// Numbers of the peers that hold a replica of this shard.
+pub(crate) async fn peers_of_shard(qdrant: &QdrantCluster, shard: &str) -> Vec<usize> {
+    let mut peers = Vec::new();
+    for (peer, url) in qdrant.urls().iter().enumerate() {
+        let info = qdrant_client(url).collection_cluster_info(COLLECTION).await.unwrap();
+        let key = |shard: &LocalShardInfo| shard.shard_key.clone().and_then(|key| key.key);
+        if info.local_shards.iter().any(|local| key(local) == Some(Key::Keyword(shard.to_owned()))) {
+            peers.push(peer);
+        }
+    }
+    peers
+}
+
+/// How many points a shard holds.
+pub(crate) async fn points_of_shard(qdrant: &QdrantCluster, shard: &str) -> usize {
+    let request = CountPointsBuilder::new(COLLECTION).exact(true).shard_key_selector(vec![ShardKey::from(shard.to_owned())]);
+    let counted = qdrant_client(&qdrant.urls()[0]).count(request).await.unwrap();
+    usize::try_from(counted.result.unwrap().count).unwrap()
+}
