@@ -49,6 +49,11 @@ impl MemoryCache {
         };
         Self(Moka::builder().max_capacity(max_bytes).weigher(weigh).expire_after(OwnTtl).build())
     }
+
+    /// Stores an entry unless there is one: what is there was written later than what is brought here.
+    pub(crate) async fn set_if_absent(&self, key: &[u8], value: Bytes, ttl: Duration) {
+        self.0.entry_by_ref(key).or_insert(Entry { value, ttl: Some(ttl) }).await;
+    }
 }
 
 #[async_trait]
@@ -59,6 +64,30 @@ impl Cache for MemoryCache {
 
     async fn set(&self, key: &[u8], value: Bytes, ttl: Option<Duration>) -> Result<()> {
         self.0.insert(key.to_vec(), Entry { value, ttl }).await;
+        Ok(())
+    }
+
+    async fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>> {
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            values.push(self.get(key).await?);
+        }
+        Ok(values)
+    }
+
+    async fn set_many(&self, entries: Vec<(Vec<u8>, Bytes)>, ttl: Option<Duration>) -> Result<()> {
+        for (key, value) in entries {
+            self.0.insert(key, Entry { value, ttl }).await;
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, key: &[u8]) -> Result<()> {
+        self.0.invalidate(key).await;
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<()> {
         Ok(())
     }
 }
