@@ -28,6 +28,7 @@ models: ## Fetch the embedding model (84 MB) into the user's cache directory
 .PHONY: test
 test: ## Run all tests
 	scripts/test-tools.sh
+	scripts/test-python.sh
 	cargo build --locked --workspace --all-targets
 	$(TARGET)/debug/ragstone models pull
 	RAGSTONE_REQUIRE_MODEL=1 cargo test --locked --workspace
