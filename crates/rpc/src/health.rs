@@ -78,14 +78,16 @@ impl Health {
 
     /// Adds another service, asked by the gRPC health protocol.
     pub fn register_peer(&self, name: &str, critical: bool, channel: Channel) {
-        self.register(name, critical, move || {
-            let mut client = HealthClient::new(channel.clone());
+        self.register(name, critical, move || ask_peer(channel.clone()));
+    }
+
+    /// Adds a pair of services of which one is enough, as a critical dependency.
+    pub fn register_either(&self, name: &str, first: Channel, second: Channel) {
+        self.register(name, true, move || {
+            let (first, second) = (ask_peer(first.clone()), ask_peer(second.clone()));
             async move {
-                let answer = client.check(HealthCheckRequest::default()).await.map_err(|s| s.message().to_owned())?;
-                match answer.into_inner().status() {
-                    ServingStatus::Serving => Ok(()),
-                    other => Err(format!("answers {}", other.as_str_name())),
-                }
+                let (first, second) = tokio::join!(first, second);
+                first.or_else(|first| second.map_err(|second| format!("{first}; {second}")))
             }
         });
     }
@@ -130,6 +132,14 @@ impl Health {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Check>> {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn ask_peer(channel: Channel) -> Result<(), String> {
+    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+    match answer.map_err(|status| status.message().to_owned())?.into_inner().status() {
+        ServingStatus::Serving => Ok(()),
+        other => Err(format!("answers {}", other.as_str_name())),
     }
 }
 

@@ -33,24 +33,26 @@ pub(crate) struct Backends {
 }
 
 impl Backends {
-    /// Clients that connect at their first call. Without retrieval there is no answer of any kind; without one of the
-    /// others the gateway still does part of its work, so only retrieval decides about readiness.
+    /// Clients that connect at their first call. Passages are found by retrieval or, by their words, by ingestion: without
+    /// both there is no answer of any kind, and the gateway is not ready. Without one of the others it still does part of
+    /// its work.
     ///
     /// # Errors
     /// `InvalidArgument` for a URL that is none.
     pub(crate) fn connect(config: &Config, health: &Health) -> Result<Self> {
-        let channel = |name: &str, critical: bool, url: &str| {
+        let channel = |name: &str, url: &str| {
             let channel = connect(url)?;
-            health.register_peer(name, critical, channel.clone());
+            health.register_peer(name, false, channel.clone());
             Ok::<_, Error>(channel)
         };
-        let retrieval = channel("retrieval", true, &config.retrieval_url)?;
-        let ingestion = channel("ingestion", false, &config.ingestion_url)?;
+        let retrieval = channel("retrieval", &config.retrieval_url)?;
+        let ingestion = channel("ingestion", &config.ingestion_url)?;
+        health.register_either("search", retrieval.clone(), ingestion.clone());
         Ok(Self {
-            embedding: EmbeddingServiceClient::new(channel("embedding", false, &config.embedding_url)?),
+            embedding: EmbeddingServiceClient::new(channel("embedding", &config.embedding_url)?),
             indexes: IndexServiceClient::new(retrieval.clone()),
             retrieval: RetrievalServiceClient::new(retrieval).max_decoding_message_size(MAX_ANSWER_BYTES),
-            generation: GenerationServiceClient::new(channel("generation", false, &config.generation_url)?),
+            generation: GenerationServiceClient::new(channel("generation", &config.generation_url)?),
             maintenance: MaintenanceServiceClient::new(ingestion.clone()),
             ingestion: IngestionServiceClient::new(ingestion).max_decoding_message_size(MAX_ANSWER_BYTES),
         })
