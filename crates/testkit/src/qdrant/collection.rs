@@ -107,7 +107,9 @@ impl Collection {
             let mut replicas = Vec::new();
             for peer in peers {
                 let engine = self.new_engine(state, &indexes).await?;
-                replicas.push(Replica { peer, state: ReplicaState::Active, engine });
+                let up = state.is_up(peer);
+                let state = if up { ReplicaState::Active } else { ReplicaState::Initializing };
+                replicas.push(Replica { peer, state, engine });
             }
             added.push(Arc::new(Shard::new(id, key.clone(), replicas)));
         }

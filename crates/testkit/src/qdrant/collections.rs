@@ -9,7 +9,7 @@ use ::qdrant_client::qdrant::*;
 use tonic::{Request, Response, Status};
 
 use super::collection::Collection;
-use super::errors::{already_exists, bad_input, bad_request, unsupported};
+use super::errors::{already_exists, bad_input, bad_request, timeout, unsupported};
 use super::routing::display;
 use super::server::Peer;
 use super::{aliases, schema};
@@ -72,7 +72,11 @@ impl Peer {
         let shards = request.shards_number.unwrap_or(params.shard_number) as usize;
         let replication = request.replication_factor.or(params.replication_factor).unwrap_or(1) as usize;
         let placement = collection.place(&pool, shards, replication);
-        collection.add_shards(&self.state, Some(key), placement).await
+        let complete = placement.iter().flatten().all(|&peer| self.state.is_up(peer));
+        collection.add_shards(&self.state, Some(key), placement).await?;
+        // The real server waits ten seconds for the others before it says so; the key exists all the same.
+        let late = "Timeout error: Operation 'wait for replica set state' timed out after 10s";
+        if complete { Ok(()) } else { Err(timeout(late)) }
     }
 
     async fn delete_key(&self, name: &str, request: DeleteShardKey) -> Result<(), Status> {

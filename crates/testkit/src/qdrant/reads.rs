@@ -57,6 +57,9 @@ pub(super) struct Search {
     vector: edge::VectorInternal,
     using: String,
     request: edge::SearchRequest,
+    /// Whether a point that is in several shards is shown once. The older call does so; the newer one shows both unless
+    /// they have the same score.
+    by_id: bool,
 }
 
 impl Search {
@@ -85,7 +88,7 @@ impl Search {
             score_threshold: query.score_threshold,
         };
         let target = Target { selector: query.shard_key_selector, consistency: query.read_consistency };
-        Ok((Self { vector, using, request }, target))
+        Ok((Self { vector, using, request, by_id: false }, target))
     }
 
     pub(super) fn from_search(search: SearchPoints) -> Result<(Self, Target), Status> {
@@ -106,10 +109,10 @@ impl Search {
             score_threshold: search.score_threshold,
         };
         let target = Target { selector: search.shard_key_selector, consistency: search.read_consistency };
-        Ok((Self { vector, using, request }, target))
+        Ok((Self { vector, using, request, by_id: true }, target))
     }
 
-    /// The best points of all shards, best first; equal ones in the order of their ids.
+    /// The best points of all shards, best first.
     pub(super) async fn run(self, peer: &Peer, name: &str, target: Target) -> Result<Vec<ScoredPoint>, Status> {
         let collection = peer.state.collection(name).await?;
         let (vector, using) = (&self.vector, &self.using);
@@ -127,12 +130,15 @@ impl Search {
             .flat_map(|(shard, hits)| hits.into_iter().map(move |hit| (shard.key.clone(), hit)))
             .collect();
         hits.sort_by(|(_, a), (_, b)| {
-            let order = a.score.total_cmp(&b.score);
-            let order = if smaller_is_better { order } else { order.reverse() };
-            order.then(a.id.cmp(&b.id))
+            let order = a.score.total_cmp(&b.score).then(a.id.cmp(&b.id));
+            if smaller_is_better { order } else { order.reverse() }
         });
-        let mut seen = HashSet::new();
-        hits.retain(|(_, hit)| seen.insert(hit.id));
+        if self.by_id {
+            let mut seen = HashSet::new();
+            hits.retain(|(_, hit)| seen.insert(hit.id));
+        } else {
+            hits.dedup_by(|(_, a), (_, b)| a.id == b.id && a.score == b.score);
+        }
         hits.into_iter().skip(offset).take(limit).map(|(key, hit)| scored(key, hit)).collect()
     }
 }
@@ -226,14 +232,15 @@ pub(super) async fn count(peer: &Peer, request: CountPoints) -> Result<u64, Stat
     Ok(target.ask(peer, &collection, work).await?.into_iter().map(|(_, count)| count as u64).sum())
 }
 
-/// The commonest values of a field with their counts; always exact.
+/// The commonest values of a field with their counts. As in the real server, an exact answer asks each shard for no more
+/// values than are wanted: over several shards it is right only when the limit is above the number of values.
 pub(super) async fn facet(peer: &Peer, request: FacetCounts) -> Result<Vec<FacetHit>, Status> {
     let collection = peer.state.collection(&request.collection_name).await?;
     let target = Target { selector: request.shard_key_selector, consistency: request.read_consistency };
     let limit = size(request.limit.unwrap_or(DEFAULT_LIMIT))?;
     let (key, filter) = (path(&request.key)?, optional(request.filter)?);
-    // The commonest of all may be rare in one shard: each is asked for everything.
-    let all = edge::FacetRequest { key, limit: usize::MAX >> 1, filter, exact: true };
+    let of_each = if request.exact.unwrap_or_default() { limit } else { (limit * 4).max(128) };
+    let all = edge::FacetRequest { key, limit: of_each, filter, exact: true };
     let mut counts: HashMap<edge::FacetValue, usize> = HashMap::new();
     for (_, response) in target.ask(peer, &collection, move |shard| shard.facet(all.clone())).await? {
         for hit in response.hits {

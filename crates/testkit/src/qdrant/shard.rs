@@ -161,24 +161,35 @@ impl Shard {
         Ok(())
     }
 
-    /// Makes the dead replica of `peer` a copy of a live one. Without a live one it stays as it is.
+    /// Makes the replica of `peer`, when it is not alive, a copy of a live one. Without a live one it stays dead, but one
+    /// that was only being created is complete.
     pub(super) async fn recover(&self, state: &State, peer: usize) -> Result<(), Status> {
         let _order = self.order.lock().await;
         let replicas = self.replicas();
         let source = replicas.iter().find(|replica| replica.is_active() && state.is_up(replica.peer));
-        let is_dead = replicas.iter().any(|replica| replica.peer == peer && replica.state == ReplicaState::Dead);
-        let (true, Some(source)) = (is_dead, source) else { return Ok(()) };
+        let Some(own) = replicas.iter().find(|replica| replica.peer == peer && !replica.is_active()) else {
+            return Ok(());
+        };
+        let Some(source) = source else {
+            if own.state == ReplicaState::Initializing {
+                self.set(peer, own.engine.clone());
+            }
+            return Ok(());
+        };
         let (source, path) = (source.engine.clone(), state.new_directory());
         let copy = tokio::task::spawn_blocking(move || {
             source.copy_to(&path)?;
             Engine::open(path)
         });
-        let engine = Arc::new(copy.await.map_err(service)??);
+        self.set(peer, Arc::new(copy.await.map_err(service)??));
+        Ok(())
+    }
+
+    fn set(&self, peer: usize, engine: Arc<Engine>) {
         for replica in self.lock().iter_mut().filter(|replica| replica.peer == peer) {
             replica.engine = engine.clone();
             replica.state = ReplicaState::Active;
         }
-        Ok(())
     }
 
     /// Copies a live replica into `target`.

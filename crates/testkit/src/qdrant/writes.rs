@@ -139,7 +139,9 @@ fn upsert(collection: &Collection, list: wire::PointStructList) -> Result<Operat
 
 fn point(collection: &Collection, point: PointStruct) -> Result<edge::PointStructPersisted, Status> {
     let id = id(point.id.ok_or_else(|| Status::invalid_argument("Empty ID is not allowed"))?)?;
-    let vectors = edge::Vectors(vector_struct(collection, vectors(point.vectors)?)?);
+    let vectors = vectors(point.vectors)?;
+    vectors.iter().try_for_each(|(name, vector)| check_dimension(collection, name, vector))?;
+    let vectors = edge::Vectors(vector_struct(collection, vectors)?);
     Ok(edge::PointStruct::new(id, vectors, Value::Object(json_map(point.payload)?)).into())
 }
 
@@ -168,6 +170,19 @@ pub(super) fn check_kind(collection: &Collection, name: &str, vector: &edge::Vec
         collection.engine.sparse_vectors.contains_key(name)
     };
     if wrong { Err(bad_input(WRONG_SPARSE)) } else { Ok(()) }
+}
+
+/// Looked at before anything is written, so that also a client that does not wait hears of it.
+fn check_dimension(collection: &Collection, name: &str, vector: &edge::VectorInternal) -> Result<(), Status> {
+    let (Some(params), edge::VectorInternal::Dense(values)) = (collection.engine.vectors.get(name), vector) else {
+        return Ok(());
+    };
+    if values.len() == params.size {
+        return Ok(());
+    }
+    let suffix = if name.is_empty() { String::new() } else { format!(" for vector '{name}'") };
+    let (expected, got) = (params.size, values.len());
+    Err(bad_input(format!("Vector dimension error: expected dim: {expected}, got {got}{suffix}")))
 }
 
 /// The points a change is for.

@@ -1,5 +1,7 @@
 //! Collections and aliases.
 
+use std::time::Duration;
+
 use qdrant_client::qdrant::alias_operations::Action;
 use qdrant_client::qdrant::collections_client::CollectionsClient;
 use qdrant_client::qdrant::vectors_config::Config;
@@ -50,9 +52,17 @@ async fn metadata_and_factors_can_be_changed() {
         let change = fields(json!({ "changed": 2, "removed": null }));
         let params = CollectionParamsDiffBuilder::default().write_consistency_factor(1);
         client.update_collection(UpdateCollectionBuilder::new(&name).metadata(change).params(params)).await.unwrap();
-        let config = client.collection_info(&name).await.unwrap().result.unwrap().config.unwrap();
-        let numbers = |key: &str| config.metadata.get(key).and_then(|value| value.as_integer());
-        assert_eq!((numbers("kept"), numbers("changed"), numbers("removed")), (Some(1), Some(2), None));
+        // The description comes from a shard, on a peer of a real cluster that may learn of the change a little later.
+        for attempt in 0.. {
+            let config = client.collection_info(&name).await.unwrap().result.unwrap().config.unwrap();
+            let number = |key: &str| config.metadata.get(key).and_then(|value| value.as_integer());
+            let numbers = [number("kept"), number("changed"), number("removed")];
+            if numbers == [Some(1), Some(2), None] {
+                break;
+            }
+            assert!(attempt < 100, "{numbers:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     })
     .await;
 }

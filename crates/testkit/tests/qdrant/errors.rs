@@ -20,7 +20,12 @@ async fn wrong_vectors_are_refused() {
             refused(client.upsert_points(UpsertPointsBuilder::new(&name, points).wait(true)).await)
         };
         let dimension = "Wrong input: Vector dimension error: expected dim: 4, got 3";
-        assert_eq!(store("dense", vec![1.0; 3]).await, (Code::InvalidArgument, dimension.to_owned()));
+        let named = format!("{dimension} for vector 'dense'");
+        assert_eq!(store("dense", vec![1.0; 3]).await, (Code::InvalidArgument, named.clone()));
+        // Also a client that does not wait hears of it.
+        let points = vec![point(1, [1.0; 4], json!({})), dense_of_three(2)];
+        let unwaited = client.upsert_points(UpsertPointsBuilder::new(&name, points).wait(false)).await;
+        assert_eq!(refused(unwaited), (Code::InvalidArgument, named));
         let (code, text) = store("other", vec![1.0; 4]).await;
         assert_eq!((code, text.contains("Not existing vector name error: other")), (Code::InvalidArgument, true));
         assert_eq!(store("words", vec![1.0; 4]).await.0, Code::InvalidArgument);
@@ -38,6 +43,11 @@ async fn wrong_vectors_are_refused() {
         assert_eq!(search(dense(), "words").await.0, Code::InvalidArgument);
     })
     .await;
+}
+
+fn dense_of_three(id: u64) -> qdrant_client::qdrant::PointStruct {
+    let vectors = std::collections::HashMap::from([("dense".to_owned(), vec![1.0; 3])]);
+    qdrant_client::qdrant::PointStruct::new(id, vectors, payload(json!({})))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,11 +15,13 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use futures::FutureExt;
 use qdrant_client::qdrant::{
-    CreateCollectionBuilder, Distance, Modifier, PointStruct, SparseVectorParamsBuilder, SparseVectorsConfigBuilder,
-    UpsertPointsBuilder, VectorParamsBuilder, VectorsConfigBuilder,
+    CreateCollectionBuilder, CreateShardKeyBuilder, CreateShardKeyRequestBuilder, Distance, Modifier, PointStruct,
+    SparseVectorParamsBuilder, SparseVectorsConfigBuilder, UpsertPointsBuilder, VectorParamsBuilder,
+    VectorsConfigBuilder, shard_key,
 };
 use qdrant_client::{Payload, Qdrant, QdrantError};
 use ragstone_testkit::qdrant::{ClusterConfig, QdrantCluster};
@@ -60,14 +62,16 @@ impl Servers {
     }
 
     async fn is_cluster(&self) -> bool {
-        let request = qdrant_client::qdrant::CreateShardKeyRequestBuilder::new("ragstone-no-such-collection");
+        let key = CreateShardKeyBuilder::default().shard_key(shard_key::Key::Number(1));
+        let request = CreateShardKeyRequestBuilder::new("ragstone-no-such-collection").request(key);
         let (_, text) = refused(self.client().create_shard_key(request).await);
         !text.contains("Distributed mode disabled")
     }
 }
 
 fn connect(url: &str) -> Qdrant {
-    Qdrant::from_url(url).skip_compatibility_check().build().unwrap()
+    // Creating shards takes a real cluster long when several tests do it at once.
+    Qdrant::from_url(url).skip_compatibility_check().timeout(Duration::from_secs(60)).build().unwrap()
 }
 
 /// Runs a check against a test server that is a cluster of three, and against a real cluster.

@@ -177,9 +177,27 @@ async fn facets_count_values_over_all_shards() {
         let index = CreateFieldIndexCollectionBuilder::new(&name, "tenant", FieldType::Keyword).wait(true);
         client.create_field_index(index).await.unwrap();
         assert_eq!(hits(client.facet(facet()).await.unwrap().hits), [("c", 3), ("b", 2), ("a", 1)].map(owned));
-        assert_eq!(hits(client.facet(facet().limit(1)).await.unwrap().hits), [("c", 3)].map(owned));
         let big = Filter::must([Condition::matches("big", true)]);
         assert_eq!(hits(client.facet(facet().filter(big)).await.unwrap().hits), [("c", 2)].map(owned));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_facet_of_one_shard_can_be_cut() {
+    on_any("facet limit", async |servers: &Servers| {
+        let (client, name) = (servers.client(), servers.name());
+        client.create_collection(crate::four_dimensions(&name).shard_number(1)).await.unwrap();
+        let index = CreateFieldIndexCollectionBuilder::new(&name, "tenant", FieldType::Keyword).wait(true);
+        client.create_field_index(index).await.unwrap();
+        let points = (1..).zip(["a", "b", "b", "c"]).map(|(id, t)| point(id, [1.0; 4], json!({ "tenant": t })));
+        upsert(client, &name, points.collect()).await;
+        for exact in [true, false] {
+            let facet = FacetCountsBuilder::new(&name, "tenant").exact(exact).limit(2);
+            let found = hits(client.facet(facet).await.unwrap().hits);
+            // Of equal ones the first in order comes first.
+            assert_eq!(found, [("b", 2), ("a", 1)].map(owned), "exact: {exact}");
+        }
     })
     .await;
 }

@@ -156,3 +156,20 @@ async fn a_read_through_another_peer_avoids_the_slow_one() {
     let read = tokio::time::timeout(Duration::from_secs(20), count(&clients[2])).await;
     assert_eq!(read.unwrap(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_on_a_peer_that_is_down_is_complete_when_that_is_back() {
+    let (cluster, clients) = cluster(1).await;
+    cluster.stop_peer(0).await;
+    let key = CreateShardKeyBuilder::default().shard_key(shard_key::Key::Keyword("s1".to_owned()));
+    let placed = key.placement(vec![cluster.peer_id(0), cluster.peer_id(2)]);
+    let created = clients[2].create_shard_key(CreateShardKeyRequestBuilder::new("c").request(placed)).await;
+    assert_eq!(refused(created).0, Code::DeadlineExceeded);
+    let points = vec![point(1, [1.0; 4], json!({}))];
+    let store = UpsertPointsBuilder::new("c", points).shard_key_selector("s1".to_owned()).wait(true);
+    clients[2].upsert_points(store).await.unwrap();
+    cluster.start_peer(0).await.unwrap();
+    cluster.stop_peer(2).await;
+    let read = counting().shard_key_selector("s1".to_owned());
+    assert_eq!(clients[0].count(read).await.unwrap().result.unwrap().count, 1);
+}

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::{
     Condition, CountPointsBuilder, CreateShardKeyBuilder, CreateShardKeyRequestBuilder, DeletePointsBuilder,
-    DeleteShardKeyRequestBuilder, Filter, PointsIdsList, Query, QueryPointsBuilder, ReplicaState, ShardingMethod,
-    UpsertPointsBuilder, shard_key,
+    DeleteShardKeyRequestBuilder, Filter, PointsIdsList, Query, QueryPointsBuilder, ReplicaState, ScrollPointsBuilder,
+    SearchPointsBuilder, ShardingMethod, UpsertPointsBuilder, shard_key,
 };
 use serde_json::json;
 use tonic::Code;
@@ -74,11 +74,17 @@ async fn a_key_separates_its_points() {
             assert_eq!(client.query(both).await.unwrap().result.len(), 5);
         }
 
-        // A point of the same id in another shard is another point, and reads of all shards show it once.
-        client.upsert_points(store(&name, "s1", 1..=1)).await.unwrap();
+        // A point of the same id in another shard is another point, and queries of all shards show both.
+        let other = vec![point(1, [1.0, 0.0, 0.0, 0.0], json!({ "shard": "s1" }))];
+        let other = UpsertPointsBuilder::new(&name, other).shard_key_selector("s1".to_owned()).wait(true);
+        client.upsert_points(other).await.unwrap();
         assert_eq!(count(client, &name, None).await, 6);
         let query = QueryPointsBuilder::new(&name).query(Query::new_nearest(vec![1.0; 4])).using("dense").limit(10);
-        assert_eq!(client.query(query).await.unwrap().result.len(), 5);
+        assert_eq!(client.query(query).await.unwrap().result.len(), 6);
+        let search = SearchPointsBuilder::new(&name, vec![1.0; 4], 10).vector_name("dense");
+        assert_eq!(client.search_points(search).await.unwrap().result.len(), 5);
+        let scroll = client.scroll(ScrollPointsBuilder::new(&name).limit(10)).await.unwrap();
+        assert_eq!(scroll.result.len(), 5);
 
         let shards = Filter::must([Condition::matches("shard", ["s0", "s1"])]);
         let delete = DeletePointsBuilder::new(&name).points(shards).shard_key_selector("s1".to_owned()).wait(true);
