@@ -1,15 +1,24 @@
-//! The embedded store: N shards of `qdrant-edge` in one directory.
+//! The embedded store: every index is a directory with N shards of `qdrant-edge`.
 
+mod census;
 mod config;
 mod engine;
 #[cfg(test)]
 mod faults;
+mod files;
 mod filter;
+mod gate;
+mod indexes;
+mod layout;
+mod legacy;
 mod maintenance;
 mod manifest;
 mod recovery;
+mod reshard;
 mod shard;
 mod store;
+mod transfer;
 
 pub use config::EdgeConfig;
+pub use indexes::EdgeIndexes;
 pub use store::{EdgeStore, StoredPoint};

@@ -24,4 +24,4 @@ mod fusion;
 mod payload;
 mod question;
 
-pub use edge::{EdgeConfig, EdgeStore, StoredPoint};
+pub use edge::{EdgeConfig, EdgeIndexes, EdgeStore, StoredPoint};

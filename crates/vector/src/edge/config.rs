@@ -6,16 +6,16 @@ use ragstone_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The most shards one directory may hold.
-const MAX_SHARDS: u32 = 64;
+/// The most shards one index may have.
+pub(crate) const MAX_SHARDS: u32 = 64;
 
 /// Settings of the embedded vector store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EdgeConfig {
-    /// Directory of the index. Only one process may use it at a time.
+    /// Directory of the indexes. Only one process may use it at a time.
     pub path: PathBuf,
-    /// Number of shards, 1 to 64, searched in parallel. Fixed once the directory exists.
+    /// Number of shards of a new index, 1 to 64, searched in parallel. One that exists keeps its own until it is resharded.
     pub shards: u32,
     /// A shard that has not answered a search after this many milliseconds is left out and named.
     pub shard_timeout_ms: u64,
@@ -55,7 +55,7 @@ impl EdgeConfig {
         Ok(())
     }
 
-    /// The shards' names, `s0`, `s1` and so on.
+    /// The names of a new index's shards, `s0`, `s1` and so on.
     pub(crate) fn shard_names(&self) -> Vec<String> {
         (0..self.shards).map(|n| format!("s{n}")).collect()
     }

@@ -130,22 +130,14 @@ impl Engine {
 
     /// Stores points, except where a point with that id exists and does not match `replaceable`.
     pub(crate) fn upsert(&self, points: Vec<NewPoint>, replaceable: edge::Filter) -> Result<()> {
-        let points = points.into_iter().map(|point| {
-            let dense = edge::Vector::new_dense(point.dense);
-            let mut vectors = edge::NamedVectors::default().add_vector(DENSE, dense);
-            // A text of stop words only has no tokens; the engine takes no empty sparse vector.
-            if !point.sparse.indices.is_empty() {
-                vectors = vectors.add_vector(SPARSE, edge::Vector::from(point.sparse));
-            }
-            edge::PointStruct::new(edge::PointId::Uuid(point.id), vectors, Value::Object(point.payload)).into()
-        });
         self.update(edge::UpdateOperation::PointOperation(edge::PointOperations::UpsertPointsConditional(
-            edge::ConditionalInsertOperation {
-                points_op: edge::PointInsertOperations::PointsList(points.collect()),
-                condition: replaceable,
-                update_mode: None,
-            },
+            edge::ConditionalInsertOperation { points_op: list(points), condition: replaceable, update_mode: None },
         )))
+    }
+
+    /// Stores points in place of what is there under their ids.
+    pub(crate) fn store(&self, points: Vec<NewPoint>) -> Result<()> {
+        self.update(edge::UpdateOperation::PointOperation(edge::PointOperations::UpsertPoints(list(points))))
     }
 
     /// Sets these payload fields of these points.
@@ -215,23 +207,49 @@ impl Engine {
         filter: Option<&edge::Filter>,
         fields: &[&str],
     ) -> Result<Vec<(Uuid, Map<String, Value>)>> {
-        let fields: Vec<_> = fields.iter().map(|field| crate::edge::filter::plain_path(field)).collect();
         let mut all = Vec::new();
-        let mut offset = None;
+        self.each(filter, fields, |id, payload| all.push((id, payload)))?;
+        Ok(all)
+    }
+
+    /// Hands over the named payload fields of every point that matches, in order of their ids.
+    pub(crate) fn each(
+        &self,
+        filter: Option<&edge::Filter>,
+        fields: &[&str],
+        mut take: impl FnMut(Uuid, Map<String, Value>),
+    ) -> Result<()> {
+        let fields = fields.iter().map(|field| crate::edge::filter::plain_path(field)).collect();
+        let request = edge::ScrollRequest {
+            filter: filter.cloned(),
+            with_payload: Some(edge::WithPayloadInterface::Fields(fields)),
+            ..edge::ScrollRequest::default()
+        };
+        self.pages(request, |page| records(page).into_iter().for_each(|(id, payload)| take(id, payload)))
+    }
+
+    /// Every point that matches, as it is stored.
+    pub(crate) fn points(&self, filter: &edge::Filter) -> Result<Vec<NewPoint>> {
+        let request = edge::ScrollRequest {
+            filter: Some(filter.clone()),
+            with_payload: Some(edge::WithPayloadInterface::Bool(true)),
+            with_vector: edge::WithVector::Bool(true),
+            ..edge::ScrollRequest::default()
+        };
+        let mut all = Vec::new();
+        self.pages(request, |page| all.extend(page.into_iter().filter_map(stored)))?;
+        Ok(all)
+    }
+
+    fn pages(&self, mut request: edge::ScrollRequest, mut take: impl FnMut(Vec<edge::Record>)) -> Result<()> {
+        request.limit = Some(PAGE);
         loop {
-            let request = edge::ScrollRequest {
-                offset,
-                limit: Some(PAGE),
-                filter: filter.cloned(),
-                with_payload: Some(edge::WithPayloadInterface::Fields(fields.clone())),
-                ..edge::ScrollRequest::default()
-            };
-            let (page, next) = contained(|| self.shard.scroll(request))?;
-            all.extend(records(page));
-            offset = next;
-            if offset.is_none() {
-                return Ok(all);
+            let (page, next) = contained(|| self.shard.scroll(request.clone()))?;
+            take(page);
+            if next.is_none() {
+                return Ok(());
             }
+            request.offset = next;
         }
     }
 
@@ -304,6 +322,33 @@ fn engine_config(dimension: usize) -> edge::EdgeConfig {
         .optimizers(edge::EdgeOptimizersConfig { max_segment_size: Some(MAX_SEGMENT_KIB), ..Default::default() })
         .wal_options(edge::WalOptions { segment_capacity: LOG_FILE_BYTES, ..edge::WalOptions::default() })
         .build()
+}
+
+fn list(points: Vec<NewPoint>) -> edge::PointInsertOperations {
+    let points = points.into_iter().map(|point| {
+        let mut vectors = edge::NamedVectors::default().add_vector(DENSE, edge::Vector::new_dense(point.dense));
+        // A text of stop words only has no tokens; the engine takes no empty sparse vector.
+        if !point.sparse.indices.is_empty() {
+            vectors = vectors.add_vector(SPARSE, edge::Vector::from(point.sparse));
+        }
+        edge::PointStruct::new(edge::PointId::Uuid(point.id), vectors, Value::Object(point.payload)).into()
+    });
+    edge::PointInsertOperations::PointsList(points.collect())
+}
+
+/// The point as it was stored; `None` for one without its dense vector, half of something that was never flushed.
+fn stored(record: edge::Record) -> Option<NewPoint> {
+    let Some(edge::VectorStructInternal::Named(mut vectors)) = record.vector else {
+        return None;
+    };
+    let edge::VectorInternal::Dense(dense) = vectors.remove(DENSE)? else {
+        return None;
+    };
+    let sparse = match vectors.remove(SPARSE) {
+        Some(edge::VectorInternal::Sparse(sparse)) => sparse,
+        _ => edge::SparseVector { indices: Vec::new(), values: Vec::new() },
+    };
+    Some(NewPoint { id: uuid_of(record.id)?, dense, sparse, payload: record.payload.unwrap_or_default().0 })
 }
 
 fn uuid_of(id: edge::PointId) -> Option<Uuid> {

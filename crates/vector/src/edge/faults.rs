@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use ragstone_core::ports::{Point, VectorStore};
+use ragstone_core::ports::{Point, VectorIndexes, VectorStore};
 use ragstone_core::{
     Access, Chunk, DocumentId, ErrorCode, Filter, GroupAccess, IndexSpec, Metadata, SearchMode, TenantId, VectorQuery,
 };
 
 use crate::edge::engine::{Engine, EngineError, NewPoint};
-use crate::{EdgeConfig, EdgeStore};
+use crate::{EdgeConfig, EdgeIndexes, EdgeStore};
 
 const DIMENSION: usize = 4;
 
@@ -18,8 +18,10 @@ fn config(directory: &std::path::Path) -> EdgeConfig {
     EdgeConfig { path: directory.join("index"), shard_timeout_ms: 20_000, ..EdgeConfig::default() }
 }
 
-async fn open(config: EdgeConfig) -> EdgeStore {
-    EdgeStore::open(config, IndexSpec::of("model", "r", DIMENSION)).await.unwrap()
+async fn open(config: EdgeConfig) -> Arc<EdgeStore> {
+    let indexes = EdgeIndexes::open(config).await.unwrap();
+    indexes.create(&IndexSpec::of("model", "r", DIMENSION)).await.unwrap();
+    indexes.store(None).await.unwrap()
 }
 
 fn point(document: &str, version: u64, content: String) -> Point {
@@ -64,7 +66,7 @@ async fn a_late_shard_is_left_out_and_named() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(EdgeConfig { shard_timeout_ms: 500, ..config(directory.path()) }).await;
     ten(&store).await;
-    let slow = Arc::clone(&store.shards[1]);
+    let slow = store.shards.now().shards["s1"].clone();
     let (held, is_held) = channel();
     let (release, released) = channel::<()>();
     let holder = std::thread::spawn(move || {
@@ -114,7 +116,7 @@ async fn a_flush_beside_an_update_breaks_the_shard_but_not_the_process() {
     ten(&store).await;
     store.flush_all().await.unwrap();
     put(&store, "d0", 2, "apple two".to_owned()).await;
-    let shard = Arc::clone(store.shard_of("t", "d0").unwrap());
+    let shard = Arc::clone(store.shards.now().place("t", "d0").unwrap());
     let engine = shard.engine().unwrap();
     // What the writer mutex rules out: an update that nobody else knows of.
     let updates = std::thread::spawn({
@@ -189,7 +191,7 @@ async fn reopening_shortens_the_log_and_updates_still_count() {
     for n in 0..30 {
         put(&store, &format!("d{n}"), 1, long.clone()).await;
     }
-    let shard = Arc::clone(&store.shards[0]);
+    let shard = store.shards.now().shards["s0"].clone();
     let before = shard.engine().unwrap().closed_log_bytes();
     assert!(before > 20 << 20, "{before}");
     let reopened = Arc::clone(&shard);

@@ -1,5 +1,6 @@
 //! The background thread of a store: heals shards, optimises them, and shortens their logs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ragstone_core::{Error, Result};
 
+use crate::edge::layout::Shards;
 use crate::edge::shard::Shard;
 
 /// How often the thread looks around.
@@ -31,7 +33,7 @@ pub(crate) struct Maintenance {
 
 impl Maintenance {
     /// Starts it.
-    pub(crate) fn start(shards: Vec<Arc<Shard>>) -> Result<Self> {
+    pub(crate) fn start(shards: Arc<Shards>) -> Result<Self> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
             .name("vector-maintenance".to_owned())
@@ -53,18 +55,22 @@ impl Maintenance {
     }
 }
 
-fn run(shards: &[Arc<Shard>], stopped: &Receiver<()>) {
+fn run(shards: &Shards, stopped: &Receiver<()>) {
     // Of each shard out of service: since when, or when it was last tried.
-    let mut waiting: Vec<Option<Instant>> = vec![None; shards.len()];
+    let mut waiting: BTreeMap<String, Instant> = BTreeMap::new();
     while matches!(stopped.recv_timeout(TICK), Err(RecvTimeoutError::Timeout)) {
-        for (shard, since) in shards.iter().zip(&mut waiting) {
+        let now = shards.now();
+        waiting.retain(|name, _| now.shards.get(name).is_some_and(|shard| !shard.is_healthy()));
+        for shard in now.shards.values() {
             if shard.is_healthy() {
-                *since = None;
                 if let Err(error) = tend(shard) {
                     tracing::warn!(shard = %shard.name, error = %error.chain(), "maintenance of a shard failed");
                 }
-            } else if since.get_or_insert_with(Instant::now).elapsed() >= HEAL_AFTER {
-                *since = Some(Instant::now());
+                continue;
+            }
+            let since = waiting.entry(shard.name.clone()).or_insert_with(Instant::now);
+            if since.elapsed() >= HEAL_AFTER {
+                *since = Instant::now();
                 heal(shard);
             }
         }

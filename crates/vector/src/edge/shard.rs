@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ragstone_core::{Error, ErrorCode, Result};
@@ -61,6 +61,8 @@ pub(crate) struct Shard {
     changed: AtomicU64,
     /// Held while segments are optimised: the engine cannot be closed and opened again then.
     optimizing: Mutex<()>,
+    /// Set once the shard is closed for good: it is not opened again.
+    closed: AtomicBool,
     /// Why the shard cannot serve.
     failure: Mutex<Option<String>>,
     /// Last: the directory is unlocked after the engine is closed.
@@ -78,6 +80,7 @@ impl Shard {
             applied: AtomicU64::new(0),
             changed: AtomicU64::new(maintenance::OPTIMIZE_AFTER),
             optimizing: Mutex::new(()),
+            closed: AtomicBool::new(false),
             failure: Mutex::new(None),
             setting,
         };
@@ -221,28 +224,12 @@ impl Shard {
         Ok(())
     }
 
-    /// Every stored point with its label, in order of their ids.
-    pub(crate) fn all_labels(&self) -> Result<Vec<(Uuid, Label)>> {
-        let engine = self.engine()?;
-        let all = self.watched(|| engine.scan(None, &Label::FIELDS))?;
-        Ok(all.into_iter().filter_map(|(id, payload)| Some((id, Label::decode(payload)?))).collect())
-    }
-
-    /// How many points are stored.
-    pub(crate) fn count(&self) -> Result<usize> {
-        let engine = self.engine()?;
-        self.watched(|| engine.count(None))
-    }
-
-    /// How many documents have a live version. Each has exactly one chunk with the number 0.
-    pub(crate) fn live_documents(&self) -> Result<usize> {
-        let engine = self.engine()?;
-        self.watched(|| engine.count(Some(filter::live_first_chunk())))
-    }
-
     /// Closes the engine if it is open and opens it from what is on disk, mending what a crash may have left behind
     /// where `repair` says so. The caller is the only writer.
     pub(crate) fn reopen(&self, repair: bool) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(self.unavailable());
+        }
         let _not_optimizing = self.optimizing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut slot = self.exclusive();
         if let Some(engine) = slot.take()
@@ -272,14 +259,27 @@ impl Shard {
         }
     }
 
-    /// Flushes and closes the engine for good.
+    /// Flushes and closes the engine for good; doing it again changes nothing.
     pub(crate) fn close(&self, writer: &mut Writer) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
         let flushed = self.flush_to(writer, self.applied());
         let Some(engine) = self.exclusive().take() else {
             return flushed;
         };
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some("closed".to_owned());
         flushed.and(Engine::close(engine).map_err(Error::from))
+    }
+
+    /// Closes the shard so that its directory can be removed: nothing is using it any more then.
+    pub(crate) fn retire(&self, writer: &mut Writer) -> Result<()> {
+        let _not_optimizing = self.optimizing.lock().unwrap_or_else(PoisonError::into_inner);
+        // What could not be flushed is of no use any more.
+        if let Err(error) = self.close(writer) {
+            tracing::warn!(shard = %self.name, error = %error.chain(), "a shard to be removed did not close well");
+        }
+        Ok(())
     }
 
     /// Merges, cleans and indexes segments; searches and updates go on meanwhile. Whether it changed anything.
@@ -337,7 +337,7 @@ impl Shard {
         })
     }
 
-    fn labels(&self, engine: &Engine, tenant: &str, document: &str) -> Result<Vec<(Uuid, Label)>> {
+    pub(crate) fn labels(&self, engine: &Engine, tenant: &str, document: &str) -> Result<Vec<(Uuid, Label)>> {
         let found = self.watched(|| engine.scan(Some(&filter::document(tenant, document)), &Label::FIELDS))?;
         Ok(found.into_iter().filter_map(|(id, payload)| Some((id, Label::decode(payload)?))).collect())
     }
@@ -382,7 +382,7 @@ impl Drop for Shard {
 }
 
 /// The highest version of which a point is live.
-fn live_version(labels: &[(Uuid, Label)]) -> Option<u64> {
+pub(crate) fn live_version(labels: &[(Uuid, Label)]) -> Option<u64> {
     labels.iter().filter(|(_, label)| label.state == State::Live).map(|(_, label)| label.version).max()
 }
 

@@ -1,15 +1,14 @@
-//! The embedded vector store: N shards behind the `VectorStore` port.
+//! One embedded index: N shards behind the `VectorStore` port.
 
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{join_all, try_join_all};
 use ragstone_core::ports::{Point, VectorStore};
-use ragstone_core::{
-    DocumentId, Error, IndexSpec, Result, SearchResult, ShardReport, TenantId, Topology, VectorQuery, place,
-};
+use ragstone_core::{DocumentId, Error, IndexSpec, Result, SearchResult, ShardReport, TenantId, Topology, VectorQuery};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -17,6 +16,7 @@ use crate::analyzers::Analyzers;
 use crate::edge::EdgeConfig;
 use crate::edge::engine::NewPoint;
 use crate::edge::filter::ReadFilter;
+use crate::edge::layout::Shards;
 use crate::edge::maintenance::Maintenance;
 use crate::edge::manifest;
 use crate::edge::shard::{Setting, Shard, StagedPoint, Writer};
@@ -39,64 +39,40 @@ pub struct StoredPoint {
     pub live: bool,
 }
 
-/// The embedded vector store.
+/// One index of the embedded store; [`EdgeIndexes`](crate::EdgeIndexes) opens it.
 #[derive(Debug)]
 pub struct EdgeStore {
-    directory: PathBuf,
-    spec: IndexSpec,
     timeout: Duration,
-    names: Vec<String>,
-    pub(crate) shards: Vec<Arc<Shard>>,
-    searches: Arc<Semaphore>,
+    pub(crate) shards: Arc<Shards>,
+    parallel: Arc<Semaphore>,
     analyzers: Arc<Analyzers>,
     maintenance: Arc<Mutex<Maintenance>>,
 }
 
 impl EdgeStore {
-    /// Opens the store in `config.path`, or creates it, and mends what a crash may have left behind. A shard that cannot
-    /// be opened is unhealthy and tried again in the background; the others serve.
+    /// Opens the index in `directory`, or makes it, and mends what a crash may have left behind. A shard that cannot be
+    /// opened is unhealthy and tried again in the background; the others serve. `lock` is held as long as a shard is open.
     ///
     /// # Errors
-    /// `InvalidArgument` for a setting out of range; `Conflict` when another process uses the directory or it was made
-    /// for another number of shards, dimension or model; `Unavailable` when no shard can be opened.
-    pub async fn open(config: EdgeConfig, spec: IndexSpec) -> Result<Self> {
-        blocking(move || Self::open_blocking(&config, &spec)).await
-    }
-
-    fn open_blocking(config: &EdgeConfig, spec: &IndexSpec) -> Result<Self> {
-        config.validate()?;
-        let directory = config.path.clone();
-        let lock = manifest::lock(&directory)?;
-        let names = config.shard_names();
-        let known = manifest::check(&directory, &names, spec)?;
-        let clean = manifest::take_clean_mark(&directory)?;
+    /// `Conflict` when the directory was made for another dimension or model; `Unavailable` when no shard can be opened.
+    pub(crate) fn open(
+        directory: PathBuf,
+        config: &EdgeConfig,
+        spec: &IndexSpec,
+        lock: Arc<std::fs::File>,
+    ) -> Result<Self> {
         let analyzers = Arc::new(Analyzers::new());
         let setting = Setting {
             dimension: spec.dimension,
             analyzers: Arc::clone(&analyzers),
             min_free_bytes: config.min_free_disk_mib << 20,
-            _lock: Arc::new(lock),
+            _lock: lock,
         };
-        for name in names.iter().filter(|name| known && !directory.join(name).exists()) {
-            tracing::warn!(shard = %name, "the shard's directory is gone: its documents must be deleted and ingested again");
-        }
-        let shards = open_shards(&directory, &names, &setting, clean)?;
-        if shards.iter().all(|shard| !shard.is_healthy()) {
-            let message = format!("no shard of the vector index in {} can be opened", directory.display());
-            return Err(Error::unavailable(format!(
-                "{message}: restore it from a backup, or begin with a new data directory"
-            )));
-        }
-        if !known {
-            manifest::write(&directory, &names, spec)?;
-        }
+        let shards = Arc::new(Shards::open(directory, config, spec, setting)?);
         Ok(Self {
-            directory,
-            spec: spec.clone(),
             timeout: Duration::from_millis(config.shard_timeout_ms),
-            names,
-            searches: Arc::new(Semaphore::new(config.max_parallel_searches as usize)),
-            maintenance: Arc::new(Mutex::new(Maintenance::start(shards.clone())?)),
+            parallel: Arc::new(Semaphore::new(config.max_parallel_searches as usize)),
+            maintenance: Arc::new(Mutex::new(Maintenance::start(Arc::clone(&shards))?)),
             analyzers,
             shards,
         })
@@ -108,16 +84,26 @@ impl EdgeStore {
     /// # Errors
     /// The first shard's failure; the others are closed all the same.
     pub async fn close(&self) -> Result<()> {
+        self.stop_maintenance().await?;
+        let closed = join_all(self.all().iter().map(|shard| shard.write(Shard::close))).await;
+        closed.into_iter().collect::<Result<Vec<()>>>()?;
+        let shards = Arc::clone(&self.shards);
+        blocking(move || manifest::mark_clean(&shards.directory)).await
+    }
+
+    /// Closes every shard so that the directory can be removed.
+    pub(crate) async fn retire(&self) -> Result<()> {
+        self.stop_maintenance().await?;
+        try_join_all(self.all().iter().map(|shard| shard.write(Shard::retire))).await.map(drop)
+    }
+
+    async fn stop_maintenance(&self) -> Result<()> {
         let maintenance = Arc::clone(&self.maintenance);
         blocking(move || {
             maintenance.lock().unwrap_or_else(PoisonError::into_inner).stop();
             Ok(())
         })
-        .await?;
-        let closed = join_all(self.shards.iter().map(|shard| shard.write(Shard::close))).await;
-        closed.into_iter().collect::<Result<Vec<()>>>()?;
-        let directory = self.directory.clone();
-        blocking(move || manifest::mark_clean(&directory)).await
+        .await
     }
 
     /// Puts everything on disk, on every shard.
@@ -125,14 +111,16 @@ impl EdgeStore {
     /// # Errors
     /// `Unavailable` when a shard is out of service.
     pub async fn flush_all(&self) -> Result<()> {
-        let flushed = self.shards.iter().map(|shard| {
+        let all = self.all();
+        let flushed = all.iter().map(|shard| {
             let target = shard.applied();
             shard.write(move |shard, writer| shard.flush_to(writer, target))
         });
-        try_join_all(flushed).await.map(|_| ())
+        try_join_all(flushed).await.map(drop)
     }
 
-    /// Every stored point, live or not, in order. For tests and repair: it reads the whole index.
+    /// Every stored point, live or not, in order; one on its way to another shard may be there twice. For tests and
+    /// repair: it reads the whole index.
     ///
     /// # Errors
     /// `Unavailable` when a shard cannot serve.
@@ -150,7 +138,7 @@ impl EdgeStore {
         Ok(points)
     }
 
-    /// How many points are stored, live or not.
+    /// How many points are stored, live or not; one on its way to another shard may count twice.
     ///
     /// # Errors
     /// `Unavailable` when a shard cannot serve.
@@ -163,31 +151,40 @@ impl EdgeStore {
     /// # Errors
     /// `Unavailable` when a shard cannot serve.
     pub async fn optimize(&self) -> Result<()> {
-        let all = self.shards.iter().map(|shard| {
-            let shard = Arc::clone(shard);
-            blocking(move || shard.optimize())
-        });
-        try_join_all(all).await.map(|_| ())
+        let all = self.all().into_iter().map(|shard| blocking(move || shard.optimize()));
+        try_join_all(all).await.map(drop)
+    }
+
+    fn all(&self) -> Vec<Arc<Shard>> {
+        self.shards.now().shards.values().cloned().collect()
     }
 
     async fn on_every_shard<T: Send + 'static>(&self, job: fn(&Shard, &mut Writer) -> Result<T>) -> Result<Vec<T>> {
-        try_join_all(self.shards.iter().map(|shard| shard.write(job))).await
+        try_join_all(self.all().iter().map(|shard| shard.write(job))).await
     }
 
-    fn number_of(&self, tenant: &str, document: &str) -> Result<usize> {
-        let name = place(&self.names, tenant, document);
-        let number = name.and_then(|name| self.names.iter().position(|other| other == name));
-        number.ok_or_else(|| Error::internal("an index without shards"))
-    }
-
-    pub(crate) fn shard_of(&self, tenant: &str, document: &str) -> Result<&Arc<Shard>> {
-        Ok(&self.shards[self.number_of(tenant, document)?])
+    /// Runs `job` as the only writer of the shard this document belongs to, with the document there and nowhere else.
+    async fn on_its_shard<T: Send + 'static>(
+        &self,
+        tenant: &str,
+        document: &str,
+        job: impl FnOnce(&Shard, &mut Writer) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let under_way = self.shards.writes.enter();
+        let layout = self.shards.now();
+        self.shards.bring(&layout, tenant, document).await?;
+        let write = layout.place(tenant, document)?.write(move |shard, writer| {
+            // Also when the caller has left: whoever waits for writes waits for this one.
+            let _under_way = under_way;
+            job(shard, writer)
+        });
+        write.await
     }
 
     /// What one shard found, within its time.
     async fn ask(&self, shard: &Arc<Shard>, question: &Arc<(Question, ReadFilter)>) -> Result<Found> {
         let work = async {
-            let permit = Arc::clone(&self.searches).acquire_owned().await;
+            let permit = Arc::clone(&self.parallel).acquire_owned().await;
             let permit = permit.map_err(|error| Error::internal("the store is closed").with_source(error))?;
             let (shard, question) = (Arc::clone(shard), Arc::clone(question));
             // Aborting keeps a search that has not begun from running for nobody.
@@ -213,22 +210,24 @@ impl Drop for EdgeStore {
 #[async_trait]
 impl VectorStore for EdgeStore {
     fn spec(&self) -> &IndexSpec {
-        &self.spec
+        &self.shards.spec
     }
 
     async fn search(&self, query: VectorQuery) -> Result<SearchResult> {
         let filter = ReadFilter::new(&query.access, &query.filter)?;
-        let question = Arc::new((Question::new(&query, &self.spec, &self.analyzers)?, filter));
-        let answers = join_all(self.shards.iter().map(|shard| self.ask(shard, &question))).await;
-        let mut report = ShardReport { asked: self.names.len() as u32, ..ShardReport::default() };
+        let question = Arc::new((Question::new(&query, self.spec(), &self.analyzers)?, filter));
+        let _under_way = self.shards.searches.enter();
+        let layout = self.shards.now();
+        let answers = join_all(layout.shards.values().map(|shard| self.ask(shard, &question))).await;
+        let mut report = ShardReport { asked: answers.len() as u32, ..ShardReport::default() };
         let mut found = Vec::with_capacity(answers.len());
         let mut failure = None;
-        for (shard, answer) in self.shards.iter().zip(answers) {
+        for (name, answer) in layout.shards.keys().zip(answers) {
             match answer {
                 Ok(answer) => found.push(answer),
                 Err(error) => {
-                    tracing::warn!(shard = %shard.name, error = %error.chain(), "a shard is left out of a search");
-                    report.missing.push(shard.name.clone());
+                    tracing::warn!(shard = %name, error = %error.chain(), "a shard is left out of a search");
+                    report.missing.push(name.clone());
                     failure = Some(error);
                 }
             }
@@ -241,76 +240,87 @@ impl VectorStore for EdgeStore {
     }
 
     async fn upsert_staged(&self, points: Vec<Point>) -> Result<()> {
-        points.iter().try_for_each(|point| check_vector(&point.vector, &self.spec))?;
-        let mut by_shard: Vec<Vec<Point>> = self.shards.iter().map(|_| Vec::new()).collect();
-        for point in points {
-            by_shard[self.number_of(point.tenant.as_str(), point.document_id.as_str())?].push(point);
+        points.iter().try_for_each(|point| check_vector(&point.vector, self.spec()))?;
+        let under_way = self.shards.writes.enter();
+        let layout = self.shards.now();
+        let documents: BTreeSet<_> = points.iter().map(|point| (&point.tenant, &point.document_id)).collect();
+        for (tenant, document) in documents {
+            self.shards.bring(&layout, tenant.as_str(), document.as_str()).await?;
         }
-        let batches = self.shards.iter().zip(by_shard).filter(|(_, points)| !points.is_empty());
-        let stored = batches.map(|(shard, points)| {
-            let analyzers = Arc::clone(&self.analyzers);
+        let mut batches: BTreeMap<&str, Vec<Point>> = BTreeMap::new();
+        for point in points {
+            let shard = layout.place(point.tenant.as_str(), point.document_id.as_str())?;
+            batches.entry(&shard.name).or_default().push(point);
+        }
+        let stored = batches.into_iter().filter_map(|(name, points)| Some((layout.shards.get(name)?, points)));
+        let stored = stored.map(|(shard, points)| {
+            let (analyzers, under_way) = (Arc::clone(&self.analyzers), under_way.clone());
             shard.write(move |shard, writer| {
+                let _under_way = under_way;
                 let staged = points.into_iter().map(|point| stage(&analyzers, point)).collect::<Result<_>>()?;
                 shard.upsert(writer, staged)
             })
         });
-        try_join_all(stored).await.map(|_| ())
+        try_join_all(stored).await.map(drop)
     }
 
     async fn publish(&self, tenant: &TenantId, document: &DocumentId, version: u64, chunks: u32) -> Result<()> {
-        let (tenant, document) = (tenant.as_str().to_owned(), document.as_str().to_owned());
-        let shard = self.shard_of(&tenant, &document)?;
-        shard.write(move |shard, writer| shard.publish(writer, &tenant, &document, version, chunks)).await
+        let (t, d) = (tenant.as_str().to_owned(), document.as_str().to_owned());
+        let publish = move |shard: &Shard, writer: &mut Writer| shard.publish(writer, &t, &d, version, chunks);
+        self.on_its_shard(tenant.as_str(), document.as_str(), publish).await
     }
 
     async fn remove_versions(&self, tenant: &TenantId, document: &DocumentId, below: u64) -> Result<()> {
-        let (tenant, document) = (tenant.as_str().to_owned(), document.as_str().to_owned());
-        let shard = self.shard_of(&tenant, &document)?;
-        shard.write(move |shard, writer| shard.remove(writer, &tenant, &document, below)).await
+        let (t, d) = (tenant.as_str().to_owned(), document.as_str().to_owned());
+        let remove = move |shard: &Shard, writer: &mut Writer| shard.remove(writer, &t, &d, below);
+        self.on_its_shard(tenant.as_str(), document.as_str(), remove).await
     }
 
     async fn flush(&self, tenant: &TenantId, document: &DocumentId) -> Result<()> {
-        let shard = self.shard_of(tenant.as_str(), document.as_str())?;
-        let target = shard.applied();
-        shard.write(move |shard, writer| shard.flush_to(writer, target)).await
+        let _under_way = self.shards.writes.enter();
+        let layout = self.shards.now();
+        // Both, as it may have been written before it was to leave.
+        let (tenant, document) = (tenant.as_str(), document.as_str());
+        let shards = [Some(layout.place(tenant, document)?), layout.leaves(tenant, document)];
+        let flushed = shards.into_iter().flatten().map(|shard| {
+            let target = shard.applied();
+            shard.write(move |shard, writer| shard.flush_to(writer, target))
+        });
+        try_join_all(flushed).await.map(drop)
     }
 
     async fn live_documents(&self) -> Result<u64> {
-        let counts = self.on_every_shard(|shard, _| shard.live_documents()).await?;
-        Ok(counts.into_iter().sum::<usize>() as u64)
+        // Like a search: no document leaves a shard that was not counted yet for one that was.
+        let _under_way = self.shards.searches.enter();
+        if self.shards.now().topology.moving_to.is_none() {
+            let counts = self.on_every_shard(|shard, _| shard.count_live_documents()).await?;
+            return Ok(counts.into_iter().sum::<usize>() as u64);
+        }
+        let documents = self.on_every_shard(|shard, _| shard.live_documents()).await?;
+        Ok(documents.into_iter().flatten().collect::<BTreeSet<_>>().len() as u64)
     }
 
     async fn unhealthy_shards(&self) -> Vec<String> {
-        self.shards.iter().filter(|shard| !shard.is_healthy()).map(|shard| shard.name.clone()).collect()
+        self.all().iter().filter(|shard| !shard.is_healthy()).map(|shard| shard.name.clone()).collect()
     }
 
     async fn topology(&self) -> Result<Topology> {
-        Ok(Topology { shards: self.names.clone(), moving_to: None })
+        Ok(self.shards.now().topology.clone())
     }
 
-    async fn begin_reshard(&self, _: &[String]) -> Result<()> {
-        Err(Error::unprocessable("this index has a fixed number of shards"))
+    async fn begin_reshard(&self, shards: &[String]) -> Result<()> {
+        self.shards.begin(shards).await
     }
 
-    async fn move_document(&self, _: &TenantId, _: &DocumentId) -> Result<bool> {
-        Ok(false)
+    async fn move_document(&self, tenant: &TenantId, document: &DocumentId) -> Result<bool> {
+        let _under_way = self.shards.writes.enter();
+        let layout = self.shards.now();
+        self.shards.bring(&layout, tenant.as_str(), document.as_str()).await
     }
 
     async fn finish_reshard(&self) -> Result<()> {
-        Ok(())
+        self.shards.finish().await
     }
-}
-
-fn open_shards(directory: &Path, names: &[String], setting: &Setting, clean: bool) -> Result<Vec<Arc<Shard>>> {
-    std::thread::scope(|scope| {
-        let open = |name: &String| {
-            let (name, path, setting) = (name.clone(), directory.join(name), setting.clone());
-            scope.spawn(move || Arc::new(Shard::open(name, path, setting, clean)))
-        };
-        let threads: Vec<_> = names.iter().map(open).collect();
-        let opened = threads.into_iter().map(|thread| thread.join());
-        opened.map(|shard| shard.map_err(|_| Error::internal("opening a shard panicked"))).collect()
-    })
 }
 
 /// A point as its shard stores it, with its BM25 vector.
@@ -329,7 +339,8 @@ fn stage(analyzers: &Analyzers, mut point: Point) -> Result<StagedPoint> {
     })
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+/// Runs `work` on the blocking pool, to its end also when the caller leaves.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::internal("a task of the vector index stopped").with_source(error))?
 }

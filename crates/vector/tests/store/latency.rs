@@ -6,7 +6,8 @@ use ragstone_core::ports::VectorStore;
 use ragstone_core::{IndexSpec, SearchMode};
 use ragstone_vector::EdgeStore;
 
-use crate::common::{config, point, query};
+use crate::contract::{point, put, query};
+use crate::embedded::{config, open_with};
 
 const POINTS: u32 = 20_000;
 const PER_DOCUMENT: u32 = 100;
@@ -43,8 +44,8 @@ async fn measure(store: &EdgeStore, mode: SearchMode) -> (Duration, Duration) {
 #[expect(clippy::print_stdout, reason = "a measurement")]
 async fn searching_many_points() {
     let directory = tempfile::tempdir().unwrap();
-    let space = IndexSpec::of("model", "test", DIMENSION);
-    let mut store = EdgeStore::open(config(directory.path()), space.clone()).await.unwrap();
+    let spec = IndexSpec::of("model", "test", DIMENSION);
+    let mut store = open_with(config(directory.path()), spec.clone()).await;
     let start = Instant::now();
     for number in 0..POINTS / PER_DOCUMENT {
         let chunk = |n| {
@@ -52,7 +53,7 @@ async fn searching_many_points() {
             point.vector = long_vector(number * PER_DOCUMENT + n);
             point
         };
-        crate::common::put(&store, (0..PER_DOCUMENT).map(chunk).collect()).await;
+        put(&*store, (0..PER_DOCUMENT).map(chunk).collect()).await;
     }
     println!("stored and published in {:?}", start.elapsed());
     let start = Instant::now();
@@ -74,7 +75,7 @@ async fn searching_many_points() {
     for how in ["after closing", "with repair"] {
         drop(store);
         let start = Instant::now();
-        store = EdgeStore::open(config(directory.path()), space.clone()).await.unwrap();
+        store = open_with(config(directory.path()), spec.clone()).await;
         println!("opened {how} in {:?}", start.elapsed());
     }
 }

@@ -5,13 +5,15 @@
 //! vectors of 384 little-endian floats, of all paragraphs and then of all questions.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ragstone_core::ports::VectorStore;
 use ragstone_core::{IndexSpec, SearchMode, VectorQuery};
 use ragstone_vector::{EdgeConfig, EdgeStore};
 use serde_json::Value;
 
-use crate::common::{config, everything, point};
+use crate::contract::{everything, point, put};
+use crate::embedded::{config, open_with};
 
 const DIMENSION: usize = 384;
 /// What keyword search must reach on English.
@@ -50,16 +52,16 @@ fn vectors(name: &str) -> Option<Vec<Vec<f32>>> {
     Some(floats.collect::<Vec<_>>().chunks(DIMENSION).map(<[f32]>::to_vec).collect())
 }
 
-async fn store(directory: &std::path::Path, shards: u32, corpora: &[&Corpus]) -> EdgeStore {
+async fn store(directory: &std::path::Path, shards: u32, corpora: &[&Corpus]) -> Arc<EdgeStore> {
     let config = EdgeConfig { shards, ..config(directory) };
-    let space = IndexSpec::of("model", "test", DIMENSION);
-    let store = EdgeStore::open(config, space).await.unwrap();
+    let spec = IndexSpec::of("model", "test", DIMENSION);
+    let store = open_with(config, spec).await;
     for corpus in corpora {
         for (number, paragraph) in corpus.paragraphs.iter().enumerate() {
             let mut only = point("t", &format!("{}-{number}", corpus.name), 1, 0, paragraph);
             only.language = Some(corpus.iso.to_owned());
             only.vector = corpus.vectors.as_ref().map_or_else(|| vec![1.0; DIMENSION], |all| all[number].clone());
-            crate::common::put(&store, vec![only]).await;
+            put(&*store, vec![only]).await;
         }
     }
     store

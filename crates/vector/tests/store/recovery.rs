@@ -5,11 +5,12 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ragstone_core::ports::VectorStore;
-use ragstone_core::{ErrorCode, SearchMode};
-use ragstone_vector::{EdgeStore, StoredPoint};
+use ragstone_core::ports::{VectorIndexes, VectorStore};
+use ragstone_core::{ErrorCode, IndexSpec, SearchMode};
+use ragstone_vector::{EdgeConfig, EdgeIndexes, StoredPoint};
 
-use crate::common::{config, document, hits, open, point, put, query, space, tenant};
+use crate::contract::{document, hits, point, put, query, spec, tenant};
+use crate::embedded::{config, index_directory, open};
 
 const CHILD_DIRECTORY: &str = "RAGSTONE_TEST_CHILD_DIRECTORY";
 const CHILD_FROM: &str = "RAGSTONE_TEST_CHILD_FROM";
@@ -20,7 +21,7 @@ const CHUNKS: u32 = 3;
 async fn a_closed_store_comes_back_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
-    put(&store, vec![point("t", "d", 1, 0, "apple"), point("t", "d", 1, 1, "pear")]).await;
+    put(&*store, vec![point("t", "d", 1, 0, "apple"), point("t", "d", 1, 1, "pear")]).await;
     store.upsert_staged(vec![point("t", "e", 1, 0, "plum")]).await.unwrap();
     let before = store.all_points().await.unwrap();
     store.close().await.unwrap();
@@ -32,7 +33,7 @@ async fn a_closed_store_comes_back_as_it_was() {
     drop(store);
     let store = open(directory.path()).await;
     assert_eq!(store.all_points().await.unwrap(), before);
-    assert_eq!(hits(&store, query("t", "apple", SearchMode::Keyword, 5)).await.len(), 1);
+    assert_eq!(hits(&*store, query("t", "apple", SearchMode::Keyword, 5)).await.len(), 1);
     // The staged one can still be published.
     store.publish(&tenant("t"), &document("e"), 1, 1).await.unwrap();
 }
@@ -41,14 +42,14 @@ async fn a_closed_store_comes_back_as_it_was() {
 async fn a_dropped_store_keeps_what_was_published_and_forgets_what_was_staged() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
-    put(&store, vec![point("t", "d", 1, 0, "apple")]).await;
+    put(&*store, vec![point("t", "d", 1, 0, "apple")]).await;
     store.upsert_staged(vec![point("t", "d", 2, 0, "pear")]).await.unwrap();
     drop(store);
     let store = open(directory.path()).await;
     assert_eq!(store.all_points().await.unwrap().len(), 1);
     let gone = store.publish(&tenant("t"), &document("d"), 2, 1).await.unwrap_err();
     assert_eq!(gone.code, ErrorCode::NotFound);
-    assert_eq!(hits(&store, query("t", "apple", SearchMode::Hybrid, 5)).await, [("d".to_owned(), 1, 0)]);
+    assert_eq!(hits(&*store, query("t", "apple", SearchMode::Hybrid, 5)).await, [("d".to_owned(), 1, 0)]);
 }
 
 /// Overwrites what describes the segments of a shard.
@@ -63,11 +64,11 @@ async fn a_damaged_shard_is_named_and_the_others_serve() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     for n in 0..10 {
-        put(&store, vec![point("t", &format!("d{n}"), 1, 0, "apple")]).await;
+        put(&*store, vec![point("t", &format!("d{n}"), 1, 0, "apple")]).await;
     }
     store.close().await.unwrap();
     drop(store);
-    let index = directory.path().join("index");
+    let index = index_directory(directory.path());
     damage(&index.join("s0"));
     let store = open(directory.path()).await;
     assert_eq!(store.unhealthy_shards().await, ["s0"]);
@@ -83,9 +84,76 @@ async fn a_damaged_shard_is_named_and_the_others_serve() {
     assert_eq!(refused, 10 - found.hits.len());
     drop(store);
     damage(&index.join("s1"));
-    let error = EdgeStore::open(config(directory.path()), space()).await.unwrap_err();
+    // The index cannot be opened at all, but another one can be made, and serve.
+    let indexes = EdgeIndexes::open(config(directory.path())).await.unwrap();
+    for error in [indexes.open(None).await.err().unwrap(), indexes.check().await.unwrap_err()] {
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        assert!(error.message.contains("ingest the documents again"), "{error}");
+    }
+    assert_eq!(indexes.list().await.unwrap(), [spec()]);
+    let other = IndexSpec::of("other", "1", 4);
+    indexes.create(&other).await.unwrap();
+    assert_eq!(indexes.serving().await.unwrap(), Some(spec().name));
+    indexes.serve(&other.name).await.unwrap();
+    indexes.check().await.unwrap();
+    indexes.remove(&spec().name).await.unwrap();
+    indexes.create(&spec()).await.unwrap();
+    assert_eq!(indexes.open(Some(&spec().name)).await.unwrap().live_documents().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_index_with_a_damaged_manifest_does_not_take_the_others_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let other = IndexSpec::of("other", "1", 4);
+    let indexes = EdgeIndexes::open(config(directory.path())).await.unwrap();
+    indexes.create(&other).await.unwrap();
+    indexes.create(&spec()).await.unwrap();
+    indexes.close().await.unwrap();
+    drop(indexes);
+    std::fs::write(index_directory(directory.path()).join("manifest.json"), "{").unwrap();
+    let indexes = EdgeIndexes::open(config(directory.path())).await.unwrap();
+    indexes.check().await.unwrap();
+    assert_eq!(indexes.list().await.unwrap(), std::slice::from_ref(&other));
+    assert_eq!(indexes.open(None).await.unwrap().spec(), &other);
+    let error = indexes.open(Some(&spec().name)).await.err().unwrap();
     assert_eq!(error.code, ErrorCode::Unavailable);
-    assert!(error.message.contains("new data directory"), "{error}");
+    assert!(error.message.contains("manifest.json"), "{error}");
+    assert_eq!(indexes.serve(&spec().name).await.unwrap_err().code, ErrorCode::Unavailable);
+    assert_eq!(indexes.create(&spec()).await.unwrap_err().code, ErrorCode::Unavailable);
+    indexes.remove(&spec().name).await.unwrap();
+    indexes.create(&spec()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_serves_one_process_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let second = EdgeIndexes::open(config(directory.path())).await.unwrap_err();
+    assert_eq!(second.code, ErrorCode::Conflict);
+    assert!(second.message.contains("another process"), "{second}");
+    drop(store);
+    open(directory.path()).await;
+    let no_shards = EdgeConfig { shards: 0, ..config(directory.path()) };
+    assert_eq!(EdgeIndexes::open(no_shards).await.unwrap_err().code, ErrorCode::InvalidArgument);
+}
+
+#[tokio::test]
+async fn removed_points_are_gone_and_late_ones_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let version = |number, chunks| (0..chunks).map(|n| point("t", "d", number, n, "apple")).collect::<Vec<_>>();
+    put(&*store, version(1, 5)).await;
+    put(&*store, version(2, 2)).await;
+    assert_eq!(store.count().await.unwrap(), 7);
+    store.remove_versions(&tenant("t"), &document("d"), 2).await.unwrap();
+    let before = store.all_points().await.unwrap();
+    assert_eq!(before.len(), 2);
+    store.upsert_staged(version(1, 4)).await.unwrap();
+    store.upsert_staged(version(2, 2)).await.unwrap();
+    store.publish(&tenant("t"), &document("d"), 1, 4).await.unwrap();
+    assert_eq!(store.all_points().await.unwrap(), before);
+    store.remove_versions(&tenant("t"), &document("d"), 3).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 0);
 }
 
 /// Runs in the child process: replaces documents for ever and tells of each version that is on disk.
@@ -102,7 +170,7 @@ async fn child_writes_until_killed() {
         for number in 0..DOCUMENTS {
             let name = format!("d{number}");
             let chunks = (0..CHUNKS).map(|n| point("t", &name, version, n, &format!("apple {version} {n}")));
-            put(&store, chunks.collect()).await;
+            put(&*store, chunks.collect()).await;
             store.remove_versions(&tenant("t"), &document(&name), version).await.unwrap();
             store.flush_all().await.unwrap();
             println!("flushed {number} {version}");
@@ -161,7 +229,7 @@ async fn every_flushed_version_survives_kill_9_whole_and_alone() {
             assert!(points[0].version >= *version, "{name}: {} after {version} was flushed", points[0].version);
         }
         for mode in [SearchMode::Dense, SearchMode::Keyword] {
-            let found = hits(&store, query("t", "apple", mode, 100)).await;
+            let found = hits(&*store, query("t", "apple", mode, 100)).await;
             assert_eq!(found.len(), versions.len() * CHUNKS as usize, "{mode:?}");
         }
         from = flushed.values().max().unwrap() + 2;

@@ -1,10 +1,11 @@
 //! Filters against a naive evaluator over the documents themselves.
 
 use proptest::prelude::*;
+use ragstone_core::ports::VectorStore;
 use ragstone_core::{Condition, Filter, Metadata, Predicate, Scalar, SearchMode};
 use serde_json::{Value, json};
 
-use crate::common::{hits, open, point, put, query};
+use crate::contract::{Fixture, documents_found, fresh, point, put, query};
 
 fn documents() -> Vec<(String, String, Metadata)> {
     let metadata = [
@@ -99,18 +100,18 @@ fn conditions() -> impl Strategy<Value = Condition> {
         .prop_map(|(key, predicate)| Condition { key: key.to_owned(), predicate })
 }
 
-#[test]
-fn filters_mean_what_the_naive_evaluator_says() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let store = runtime.block_on(open(directory.path()));
-    runtime.block_on(async {
-        for (id, title, metadata) in documents() {
-            let mut only = point("t", &id, 1, 0, "text");
-            (only.title, only.metadata) = (title, metadata);
-            put(&store, vec![only]).await;
-        }
-    });
+pub(crate) async fn filters_mean_what_the_naive_evaluator_says(fixture: &impl Fixture) {
+    let (_indexes, store) = fresh(fixture).await;
+    for (id, title, metadata) in documents() {
+        let mut only = point("t", &id, 1, 0, "text");
+        (only.title, only.metadata) = (title, metadata);
+        put(&*store, vec![only]).await;
+    }
+    tokio::task::block_in_place(|| agrees_with_the_evaluator(&*store));
+}
+
+fn agrees_with_the_evaluator(store: &dyn VectorStore) {
+    let runtime = tokio::runtime::Handle::current();
     let list = || prop::collection::vec(conditions(), 0..3);
     let filters = (list(), list(), list()).prop_map(|(must, must_not, should)| Filter { must, must_not, should });
     let mut runner = proptest::test_runner::TestRunner::default();
@@ -119,8 +120,7 @@ fn filters_mean_what_the_naive_evaluator_says() {
         for mode in [SearchMode::Dense, SearchMode::Keyword] {
             let mut search = query("t", "text", mode, 50);
             search.filter = filter.clone();
-            let mut found: Vec<String> = runtime.block_on(hits(&store, search)).into_iter().map(|h| h.0).collect();
-            found.sort();
+            let found = runtime.block_on(documents_found(store, search));
             prop_assert_eq!(&found, &expected, "{:?} {:?}", mode, filter);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use ragstone_core::SearchMode;
 
-use crate::common::{hits, open, point, put, query};
+use crate::contract::{Fixture, document, fresh, hits, point, put, query, reopened, tenant};
 
 const TEXTS: [(&str, Option<&str>, &str); 8] = [
     ("de-house", Some("deu"), "Die Größe der Häuser folgt der Straßenverkehrsordnung nicht."),
@@ -15,14 +15,12 @@ const TEXTS: [(&str, Option<&str>, &str); 8] = [
     ("zh", None, "今天是星期一"),
 ];
 
-#[tokio::test]
-async fn each_language_is_found_by_its_own_forms() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+pub(crate) async fn each_language_is_found_by_its_own_forms(fixture: &impl Fixture) {
+    let (_indexes, store) = fresh(fixture).await;
     for (id, language, text) in TEXTS {
         let mut only = point("t", id, 1, 0, text);
         only.language = language.map(str::to_owned);
-        put(&store, vec![only]).await;
+        put(&*store, vec![only]).await;
     }
     for (question, wanted) in [
         ("Haus", "de-house"),
@@ -41,36 +39,31 @@ async fn each_language_is_found_by_its_own_forms() {
         ("4711", "none"),
         ("星期", "zh"),
     ] {
-        let found = hits(&store, query("t", question, SearchMode::Keyword, 10)).await;
+        let found = hits(&*store, query("t", question, SearchMode::Keyword, 10)).await;
         assert_eq!(found.first().map(|hit| hit.0.as_str()), Some(wanted), "{question}: {found:?}");
     }
     for question in ["the of and", "", "?!", "unrelated"] {
-        assert!(hits(&store, query("t", question, SearchMode::Keyword, 10)).await.is_empty(), "{question}");
+        assert!(hits(&*store, query("t", question, SearchMode::Keyword, 10)).await.is_empty(), "{question}");
     }
 }
 
-#[tokio::test]
-async fn titles_and_headings_are_searched_too() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+pub(crate) async fn titles_and_headings_are_searched_too(fixture: &impl Fixture) {
+    let (_indexes, store) = fresh(fixture).await;
     let mut only = point("t", "d", 1, 0, "Turn it off and on again.");
     only.title = "Router manual".to_owned();
     only.chunk.heading_path = vec!["Troubleshooting".to_owned()];
-    put(&store, vec![only]).await;
+    put(&*store, vec![only]).await;
     for word in ["router", "troubleshoot", "turned"] {
-        assert_eq!(hits(&store, query("t", word, SearchMode::Keyword, 10)).await.len(), 1, "{word}");
+        assert_eq!(hits(&*store, query("t", word, SearchMode::Keyword, 10)).await.len(), 1, "{word}");
     }
 }
 
-#[tokio::test]
-async fn languages_of_the_index_are_known_again_after_opening_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open(directory.path()).await;
+pub(crate) async fn languages_of_the_index_are_known_again_after_opening_it(fixture: &impl Fixture) {
+    let (indexes, store) = fresh(fixture).await;
     let mut only = point("t", "d", 1, 0, "Die Häuser");
     only.language = Some("deu".to_owned());
-    put(&store, vec![only]).await;
-    store.close().await.unwrap();
-    drop(store);
-    let store = open(directory.path()).await;
-    assert_eq!(hits(&store, query("t", "Haus", SearchMode::Keyword, 10)).await.len(), 1);
+    put(&*store, vec![only]).await;
+    store.flush(&tenant("t"), &document("d")).await.unwrap();
+    let (_indexes, store) = reopened(fixture, (indexes, store)).await;
+    assert_eq!(hits(&*store, query("t", "Haus", SearchMode::Keyword, 10)).await.len(), 1);
 }

@@ -4,7 +4,6 @@ use ragstone_core::ports::{Point, VectorStore};
 use ragstone_core::{
     Access, Chunk, DocumentId, Filter, GroupAccess, IndexSpec, Metadata, SearchMode, TenantId, VectorQuery,
 };
-use ragstone_vector::{EdgeConfig, EdgeStore};
 
 /// Length of the test vectors.
 pub(crate) const DIMENSION: usize = 8;
@@ -17,16 +16,9 @@ pub(crate) fn document(name: &str) -> DocumentId {
     DocumentId::new(name).unwrap()
 }
 
-pub(crate) fn space() -> IndexSpec {
+/// What the tests' index holds.
+pub(crate) fn spec() -> IndexSpec {
     IndexSpec::of("model", "test-1", DIMENSION)
-}
-
-pub(crate) fn config(directory: &std::path::Path) -> EdgeConfig {
-    EdgeConfig { path: directory.join("index"), shard_timeout_ms: 20_000, ..EdgeConfig::default() }
-}
-
-pub(crate) async fn open(directory: &std::path::Path) -> EdgeStore {
-    EdgeStore::open(config(directory), space()).await.unwrap()
 }
 
 /// A unit vector that depends on `seed`.
@@ -63,7 +55,7 @@ pub(crate) fn point(tenant_name: &str, document_name: &str, version: u64, index:
 }
 
 /// Stores the points of one version and publishes it.
-pub(crate) async fn put(store: &EdgeStore, points: Vec<Point>) {
+pub(crate) async fn put(store: &dyn VectorStore, points: Vec<Point>) {
     let (tenant, document, version) = (points[0].tenant.clone(), points[0].document_id.clone(), points[0].version);
     let chunks = points.len() as u32;
     store.upsert_staged(points).await.unwrap();
@@ -86,7 +78,14 @@ pub(crate) fn query(tenant_name: &str, text: &str, mode: SearchMode, k: usize) -
 }
 
 /// (document, version, chunk) of each hit, best first.
-pub(crate) async fn hits(store: &EdgeStore, query: VectorQuery) -> Vec<(String, u64, u32)> {
+pub(crate) async fn hits(store: &dyn VectorStore, query: VectorQuery) -> Vec<(String, u64, u32)> {
     let found = store.search(query).await.unwrap();
     found.hits.into_iter().map(|hit| (hit.document_id.to_string(), hit.version, hit.chunk_index)).collect()
+}
+
+/// The documents found, in order of their names.
+pub(crate) async fn documents_found(store: &dyn VectorStore, query: VectorQuery) -> Vec<String> {
+    let mut found: Vec<String> = hits(store, query).await.into_iter().map(|hit| hit.0).collect();
+    found.sort();
+    found
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use ragstone_core::ports::VectorStore;
 use ragstone_core::{Access, Filter, GroupAccess, SearchMode};
 
-use crate::common::{open, point, put, query, tenant};
+use crate::contract::{Fixture, documents_found, fresh, point, put, query, tenant};
 
 const TENANTS: [&str; 3] = ["acme", "acme2", "globex"];
 const GROUPS: [&str; 4] = ["hr", "it", "legal", "it-admin"];
@@ -20,18 +21,18 @@ fn documents() -> Vec<(&'static str, String, BTreeSet<String>)> {
         .collect()
 }
 
-#[test]
-fn tenants_and_groups_never_cross() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let store = runtime.block_on(open(directory.path()));
-    runtime.block_on(async {
-        for (tenant, document, groups) in documents() {
-            let mut only = point(tenant, &document, 1, 0, "shared words");
-            only.groups = groups.into_iter().collect();
-            put(&store, vec![only]).await;
-        }
-    });
+pub(crate) async fn tenants_and_groups_never_cross(fixture: &impl Fixture) {
+    let (_indexes, store) = fresh(fixture).await;
+    for (tenant, document, groups) in documents() {
+        let mut only = point(tenant, &document, 1, 0, "shared words");
+        only.groups = groups.into_iter().collect();
+        put(&*store, vec![only]).await;
+    }
+    tokio::task::block_in_place(|| agrees_with_the_documents(&*store));
+}
+
+fn agrees_with_the_documents(store: &dyn VectorStore) {
+    let runtime = tokio::runtime::Handle::current();
     let groups = prop::option::of(prop::collection::btree_set(prop::sample::select(GROUPS.to_vec()), 0..4));
     let mode = prop::sample::select(vec![SearchMode::Hybrid, SearchMode::Dense, SearchMode::Keyword]);
     // A filter of the caller's own may narrow what it sees, never widen it.
@@ -51,9 +52,7 @@ fn tenants_and_groups_never_cross() {
         let only = !filter.should.is_empty();
         let except = !filter.must_not.is_empty();
         search.filter = filter;
-        let mut found: Vec<String> =
-            runtime.block_on(crate::common::hits(&store, search)).into_iter().map(|h| h.0).collect();
-        found.sort();
+        let found = runtime.block_on(documents_found(store, search));
         let mut expected: Vec<String> = documents()
             .into_iter()
             .filter(|(owner, document, needed)| {
