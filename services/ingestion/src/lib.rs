@@ -27,6 +27,7 @@ mod worker;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use ragstone_core::ErrorCode;
 use ragstone_core::ports::Catalog;
 use ragstone_proto::v1::ingestion_service_server::IngestionServiceServer;
 use ragstone_proto::v1::maintenance_service_server::MaintenanceServiceServer;
@@ -55,7 +56,11 @@ pub use config::Config;
 /// # Errors
 /// When the catalog or the blob store cannot be used as they are configured, or the port fails.
 pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-    let Storage { catalog, bodies } = Storage::open(&config).await.map_err(unusable("ingestion"))?;
+    let opened = Storage::open(&config, &runtime).await;
+    let Storage { catalog, bodies } = match opened {
+        Err(error) if error.code == ErrorCode::Cancelled => return Ok(()),
+        opened => opened.map_err(unusable("ingestion"))?,
+    };
     let (embedding, retrieval) = (connect(&config.embedding_url)?, connect(&config.retrieval_url)?);
     let program = match &config.extract_program {
         Some(program) => program.clone(),

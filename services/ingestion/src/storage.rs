@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ragstone_catalog::{PostgresCatalog, SqliteCatalog};
 use ragstone_core::Result;
 use ragstone_core::ports::{BlobStore, Catalog};
+use ragstone_rpc::{Runtime, patiently};
 
 use crate::Config;
 use crate::bodies::Bodies;
@@ -19,16 +20,20 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// Opens both for work: schemas are brought up to date, directories made.
+    /// Opens both for work: schemas are brought up to date, directories made. Servers that do not answer are waited for.
     ///
     /// # Errors
-    /// `InvalidArgument` for a setting that cannot be right; `Unavailable` when a server does not answer or another
-    /// process uses the data directory.
-    pub(crate) async fn open(config: &Config) -> Result<Self> {
-        let catalog = open_catalog(config).await?;
+    /// `InvalidArgument` for a setting that cannot be right; `Unavailable` when another process uses the data directory;
+    /// `Cancelled` when the service is told to stop.
+    pub(crate) async fn open(config: &Config, runtime: &Runtime) -> Result<Self> {
+        let catalog = if config.uses_postgres() {
+            patiently(runtime, "postgres", || open_catalog(config)).await?
+        } else {
+            open_catalog(config).await?
+        };
+        let blobs = patiently(runtime, "blobs", || open_blobs(config)).await?;
         // Only the catalog file keeps other processes out.
-        let alone = !config.uses_postgres();
-        let bodies = Arc::new(Bodies::new(open_blobs(config).await?, alone));
+        let bodies = Arc::new(Bodies::new(blobs, !config.uses_postgres()));
         Ok(Self { catalog, bodies })
     }
 }

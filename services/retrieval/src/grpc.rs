@@ -7,7 +7,6 @@ use ragstone_core::ports::{VectorIndexes, VectorStore};
 use ragstone_core::{Error, ErrorCode, IndexSpec, Result, SearchResult};
 use ragstone_proto::v1::retrieval_service_server::RetrievalService;
 use ragstone_proto::{index_name, v1};
-use ragstone_resilience::Deadline;
 use ragstone_rpc::{deadline, status};
 use tonic::{Request, Response, Status};
 
@@ -40,7 +39,7 @@ impl Service {
     where
         F: Future<Output = Result<T>>,
     {
-        let deadline: Deadline = deadline(&request, self.timeout);
+        let deadline = deadline(&request, self.timeout);
         deadline.run(call(request.into_inner())).await.map(Response::new).map_err(|error| failed(error, kind))
     }
 

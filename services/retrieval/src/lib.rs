@@ -8,10 +8,11 @@ mod requests;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use ragstone_core::ErrorCode;
 use ragstone_core::ports::VectorIndexes;
 use ragstone_proto::v1::index_service_server::IndexServiceServer;
 use ragstone_proto::v1::retrieval_service_server::RetrievalServiceServer;
-use ragstone_rpc::{Runtime, Server};
+use ragstone_rpc::{Runtime, Server, patiently, unusable};
 use ragstone_vector::{EdgeIndexes, QdrantIndexes};
 
 pub use config::Config;
@@ -21,7 +22,11 @@ pub use config::Config;
 /// # Errors
 /// When the vector store cannot be used as it is configured, or the port fails.
 pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-    let indexes = open(&config).await.map_err(ragstone_rpc::unusable("retrieval"))?;
+    let opened = open(&config, &runtime).await;
+    let indexes = match opened {
+        Err(error) if error.code == ErrorCode::Cancelled => return Ok(()),
+        opened => opened.map_err(unusable("retrieval"))?,
+    };
     let probed = indexes.clone();
     runtime.health.register("vector_store", true, move || {
         let indexes = probed.clone();
@@ -34,9 +39,11 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
     outcome
 }
 
-async fn open(config: &Config) -> ragstone_core::Result<Arc<dyn VectorIndexes>> {
+/// Qdrant is waited for where it does not answer yet.
+async fn open(config: &Config, runtime: &Runtime) -> ragstone_core::Result<Arc<dyn VectorIndexes>> {
     if config.uses_qdrant() {
-        return Ok(Arc::new(QdrantIndexes::open(config.qdrant.clone()).await?));
+        let indexes = patiently(runtime, "qdrant", || QdrantIndexes::open(config.qdrant.clone())).await?;
+        return Ok(Arc::new(indexes));
     }
     Ok(Arc::new(EdgeIndexes::open(config.edge.clone()).await?))
 }
