@@ -22,6 +22,11 @@ mod bm25;
 mod edge;
 mod fusion;
 mod payload;
+mod qdrant;
 mod question;
 
 pub use edge::{EdgeConfig, EdgeIndexes, EdgeStore, StoredPoint};
+pub use qdrant::{
+    Balance, Consistency, ConsistencyShare, EjectionConfig, HedgeConfig, QdrantApiKey, QdrantConfig, QdrantIndexes,
+    QdrantStore, WriteOrder,
+};

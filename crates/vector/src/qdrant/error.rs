@@ -1,0 +1,139 @@
+//! What a failed call to Qdrant means.
+
+use std::error::Error as StdError;
+
+use ragstone_core::{Error, ErrorCode};
+use tonic::{Code, Status};
+
+/// A call that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What is told to the caller.
+    pub(crate) error: Error,
+    /// Whether the peer is to blame: it was not reached, did not answer in time or broke down.
+    pub(crate) fault: bool,
+    /// Whether another peer may do what this one could not.
+    pub(crate) elsewhere: bool,
+    /// What Qdrant said.
+    pub(crate) code: Code,
+    /// In Qdrant's words.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// What `status`, the answer of `peer` to `call`, means.
+    pub(crate) fn new(call: &str, peer: &str, status: Status) -> Self {
+        let code = status.code();
+        let message = status.message().to_owned();
+        let fault = matches!(
+            code,
+            Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::Cancelled
+                | Code::Unknown
+                | Code::Internal
+                | Code::Aborted
+                | Code::DataLoss
+        );
+        // A peer that lags behind does not know a new shard yet.
+        let behind = code == Code::InvalidArgument && message.contains("Shard key");
+        let elsewhere = fault || behind || code == Code::ResourceExhausted;
+        let (kind, said) = explain(call, peer, &status, behind);
+        Self { error: Error::new(kind, said).with_source(status), fault, elsewhere, code, message }
+    }
+
+    /// No answer within the time.
+    pub(crate) fn late(call: &str, peer: &str) -> Self {
+        Self::new(call, peer, Status::deadline_exceeded("no answer in time"))
+    }
+
+    /// There is nobody to ask.
+    pub(crate) fn nobody() -> Self {
+        Self::new("", "", Status::unavailable("there is no peer to ask"))
+    }
+
+    /// Whether the call surely never reached the server, or the connection broke: another peer may be asked to do it.
+    pub(crate) fn unreached(&self) -> bool {
+        self.code == Code::Unavailable || (self.elsewhere && !self.fault)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+fn explain(call: &str, peer: &str, status: &Status, behind: bool) -> (ErrorCode, String) {
+    let text = status.message();
+    if ["No space left", "not enough disk", "disk is full"].iter().any(|sign| text.contains(sign)) {
+        return (ErrorCode::StorageFull, "the disk of Qdrant is full".to_owned());
+    }
+    match status.code() {
+        // Not the caller's credential: ours.
+        Code::Unauthenticated | Code::PermissionDenied => {
+            (ErrorCode::Unavailable, format!("Qdrant at {peer} refuses the API key: correct retrieval.qdrant.api_key"))
+        }
+        Code::NotFound => (ErrorCode::NotFound, format!("Qdrant at {peer} does not have it: {text}")),
+        Code::InvalidArgument if !behind => (ErrorCode::Internal, format!("Qdrant refused {call}: {text}")),
+        Code::DeadlineExceeded | Code::Cancelled => {
+            (ErrorCode::Unavailable, format!("Qdrant at {peer} did not answer {call} in time"))
+        }
+        Code::Unavailable | Code::Unknown => (ErrorCode::Unavailable, unreachable(peer, status)),
+        Code::Unimplemented => (ErrorCode::Internal, format!("Qdrant at {peer} is too old: it does not know {call}")),
+        _ => (ErrorCode::Unavailable, format!("Qdrant at {peer} could not do {call}")),
+    }
+}
+
+/// Names the setting where TLS is what fails.
+fn unreachable(peer: &str, status: &Status) -> String {
+    let mut cause: Option<&(dyn StdError + 'static)> = status.source();
+    while let Some(error) = cause {
+        if let Some(tls) = tls_error(error) {
+            return match tls {
+                rustls::Error::InvalidCertificate(
+                    rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
+                ) => format!(
+                    "the certificate of Qdrant at {peer} is for another name: correct retrieval.qdrant.server_name"
+                ),
+                rustls::Error::InvalidCertificate(_) => {
+                    format!("the certificate of Qdrant at {peer} is not trusted: correct retrieval.qdrant.ca_file")
+                }
+                _ => format!("Qdrant at {peer} does not speak TLS as expected: correct retrieval.qdrant.urls"),
+            };
+        }
+        cause = error.source();
+    }
+    format!("Qdrant at {peer} cannot be reached")
+}
+
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    inside.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_means_something() {
+        for (status, code, fault, elsewhere, says) in [
+            (Status::unavailable("x"), ErrorCode::Unavailable, true, true, "cannot be reached"),
+            (Status::deadline_exceeded("x"), ErrorCode::Unavailable, true, true, "in time"),
+            (Status::internal("boom"), ErrorCode::Unavailable, true, true, "could not do upsert"),
+            (Status::unauthenticated("x"), ErrorCode::Unavailable, false, false, "retrieval.qdrant.api_key"),
+            (Status::permission_denied("x"), ErrorCode::Unavailable, false, false, "retrieval.qdrant.api_key"),
+            (Status::not_found("no"), ErrorCode::NotFound, false, false, "does not have it"),
+            (Status::invalid_argument("bad"), ErrorCode::Internal, false, false, "refused upsert"),
+            (Status::invalid_argument("Shard key s4 not found"), ErrorCode::Unavailable, false, true, "could not"),
+            (Status::resource_exhausted("x"), ErrorCode::Unavailable, false, true, "could not"),
+            (Status::internal("No space left on device"), ErrorCode::StorageFull, true, true, "full"),
+        ] {
+            let what = status.to_string();
+            let failure = Failure::new("upsert", "host:6334", status);
+            assert_eq!((failure.error.code, failure.fault, failure.elsewhere), (code, fault, elsewhere), "{what}");
+            assert!(failure.error.message.contains(says), "{}", failure.error.message);
+        }
+    }
+}
