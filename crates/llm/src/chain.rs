@@ -1,7 +1,10 @@
 //! Models in order of preference: when one fails the next one answers, and never are two answers spliced.
 
 mod attempt;
+mod bill;
+mod link;
 mod run;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +15,9 @@ use ragstone_core::ports::ChatModel;
 use ragstone_core::{ChatEvent, ChatRequest, ChatStream, Result};
 use ragstone_resilience::Deadline;
 
+pub use link::Provider;
+
+use link::Link;
 use run::Run;
 
 /// How the chain treats failures.
@@ -19,7 +25,7 @@ use run::Run;
 pub struct ChainPolicy {
     /// The wait before the one retry of a model that does not say how long to wait.
     pub backoff: Duration,
-    /// A model that asks to wait longer than this is passed over.
+    /// A model that asks to wait longer than this is passed over; without a deadline also one whose own limit does.
     pub max_retry_wait: Duration,
     /// A model that took longer than this to fail is not asked again.
     pub retry_within: Duration,
@@ -38,18 +44,11 @@ impl Default for ChainPolicy {
     }
 }
 
-/// A model of the chain.
-#[derive(Clone)]
-struct Link {
-    model: Arc<dyn ChatModel>,
-    /// Whether it only stands in when every model proper has failed.
-    stand_in: bool,
-}
-
 /// Models in order of preference, then perhaps a stand-in that needs no model.
 ///
 /// A model that fails before its first token is asked once more where that may help, then the next one is
-/// (`llm.fallback`). After the first token the next model starts over (`ChatEvent::Restart`).
+/// (`llm.fallback`). One that is at its limit of requests or tokens is passed over (`llm.throttled`), and waited for only
+/// when no other one answers. After the first token the next model starts over (`ChatEvent::Restart`).
 #[derive(Clone)]
 pub struct ChatChain {
     links: Arc<[Link]>,
@@ -59,9 +58,9 @@ pub struct ChatChain {
 impl ChatChain {
     /// `models` in order, then `stand_in`, whose answers are marked `generation.extractive` when there were models.
     #[must_use]
-    pub fn new(models: Vec<Arc<dyn ChatModel>>, stand_in: Option<Arc<dyn ChatModel>>, policy: ChainPolicy) -> Self {
-        let proper = models.into_iter().map(|model| Link { model, stand_in: false });
-        let last = stand_in.into_iter().map(|model| Link { model, stand_in: true });
+    pub fn new(models: Vec<Provider>, stand_in: Option<Arc<dyn ChatModel>>, policy: ChainPolicy) -> Self {
+        let proper = models.into_iter().map(|provider| Link { provider, stand_in: false });
+        let last = stand_in.into_iter().map(|model| Link { provider: model.into(), stand_in: true });
         Self { links: proper.chain(last).collect(), policy }
     }
 

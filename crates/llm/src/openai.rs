@@ -12,7 +12,7 @@ use ragstone_core::{ChatRequest, ChatStream, Error, Result};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::ProviderConfig;
+use crate::{ProviderConfig, http};
 use answer::{Answer, Limits};
 use chunk::Chunk;
 use transport::Endpoint;
@@ -32,12 +32,7 @@ impl OpenAiChat {
     /// the process has not installed a TLS provider.
     pub fn new(config: ProviderConfig) -> Result<Self> {
         config.check().map_err(Error::invalid)?;
-        let http = reqwest::Client::builder()
-            .connect_timeout(config.connect_timeout())
-            // A redirect would send the documents and the key to another place than the configured one.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| Error::internal("the HTTP client cannot be built").with_source(error))?;
+        let http = http::client(config.connect_timeout())?;
         let max_answer_bytes = config.max_answer_bytes;
         // In place of async-openai's own transport, which retries by itself and loses `Retry-After`.
         let transport = tower::service_fn({
@@ -60,8 +55,7 @@ impl OpenAiChat {
             "stream_options": {"include_usage": true},
         });
         // OpenAI's newer models refuse the old name, other servers know no other.
-        let openai = self.config.base_url.contains("://api.openai.com");
-        let key = if openai { "max_completion_tokens" } else { "max_tokens" };
+        let key = if http::is_openai(&self.config.base_url) { "max_completion_tokens" } else { "max_tokens" };
         body[key] = request.max_tokens.into();
         body
     }

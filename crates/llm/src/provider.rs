@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::Url;
-use reqwest::header::HeaderValue;
 use schemars::JsonSchema;
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use crate::ApiKey;
+use crate::http::check_server;
 
 /// One language model behind an OpenAI-compatible API.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +20,15 @@ pub struct ProviderConfig {
     pub api_key: ApiKey,
     /// The model to ask.
     pub model: String,
+    /// What a million tokens of prompts cost, in US dollars.
+    pub price_per_million_prompt_tokens: f64,
+    /// What a million tokens of answers cost, in US dollars.
+    pub price_per_million_completion_tokens: f64,
+    /// How many requests it may be sent in a minute; 0: as many as come. Beyond that the next provider is asked.
+    pub requests_per_minute: u32,
+    /// How many tokens of prompts and answers it may be sent and asked for in a minute; 0: as many as come. A request is
+    /// estimated before it is sent, a token for four bytes and all of the answer it may give, and corrected afterwards.
+    pub tokens_per_minute: u32,
     /// The longest time to connect, in milliseconds.
     pub connect_timeout_ms: u64,
     /// The longest time until the first token, in milliseconds.
@@ -41,6 +48,10 @@ impl Default for ProviderConfig {
             base_url: String::new(),
             api_key: ApiKey::default(),
             model: String::new(),
+            price_per_million_prompt_tokens: 0.0,
+            price_per_million_completion_tokens: 0.0,
+            requests_per_minute: 0,
+            tokens_per_minute: 0,
             connect_timeout_ms: 1_000,
             first_token_timeout_ms: 10_000,
             idle_timeout_ms: 10_000,
@@ -60,18 +71,17 @@ impl ProviderConfig {
         if self.name.is_empty() || !self.name.chars().all(named) {
             return Err(format!("name '{}' must be letters, digits, '-', '_' or '.'", self.name));
         }
-        let url = Url::parse(&self.base_url).map_err(|_| format!("base_url '{}' is not a URL", self.base_url))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(format!("base_url of provider '{}' must not carry a user or password: use api_key", self.name));
-        }
-        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
-            return Err(format!("base_url '{}' must be http or https, without a query", self.base_url));
-        }
+        check_server(&format!("provider '{}'", self.name), &self.base_url, &self.api_key)?;
         if self.model.is_empty() {
             return Err(format!("model is missing for provider '{}'", self.name));
         }
-        if HeaderValue::from_str(self.api_key.secret().expose_secret()).is_err() {
-            return Err(format!("api_key of provider '{}' has characters that no header can carry", self.name));
+        for (key, price) in [
+            ("price_per_million_prompt_tokens", self.price_per_million_prompt_tokens),
+            ("price_per_million_completion_tokens", self.price_per_million_completion_tokens),
+        ] {
+            if !(0.0..=1e9).contains(&price) {
+                return Err(format!("{key} of provider '{}' must not be below 0", self.name));
+            }
         }
         for (key, value) in [
             ("connect_timeout_ms", self.connect_timeout_ms),
@@ -130,6 +140,8 @@ mod tests {
             ("model", config(|c| c.model.clear())),
             ("api_key", config(|c| c.api_key = ApiKey::from("a\nb".to_owned()))),
             ("idle_timeout_ms", config(|c| c.idle_timeout_ms = 0)),
+            ("price_per_million_completion_tokens", config(|c| c.price_per_million_completion_tokens = -1.0)),
+            ("price_per_million_prompt_tokens", config(|c| c.price_per_million_prompt_tokens = f64::NAN)),
         ] {
             assert!(wrong.check().unwrap_err().contains(key), "{key}");
         }

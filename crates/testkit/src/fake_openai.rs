@@ -1,6 +1,7 @@
-//! A chat server with the OpenAI API that behaves, and misbehaves, as it is told.
+//! Servers with the OpenAI API that behave, and misbehave, as they are told: chat here, all that does not stream in `calls`.
 
 mod behaviour;
+mod calls;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use behaviour::{Behaviour, completion, delta, finish, usage};
 use behaviour::{Reply, Step};
+pub use calls::{Call, FakeCalls, Reaction, embeddings};
 
 /// A request the server got.
 #[derive(Debug, Clone)]

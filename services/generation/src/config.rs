@@ -4,14 +4,10 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ragstone_llm::{ApiKey, ProviderConfig};
+use ragstone_llm::{ApiKey, ProviderConfig, is_openai};
 use ragstone_rpc::ServiceConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::Url;
-
-/// Where the key in `OPENAI_API_KEY` belongs unless `OPENAI_BASE_URL` says otherwise.
-const OPENAI_HOST: &str = "api.openai.com";
 
 /// The generation service.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -75,7 +71,6 @@ impl ServiceConfig for Config {
             return;
         }
         // A key must not go to any other place than the one it was made for.
-        let is_openai = |url: &str| Url::parse(url).is_ok_and(|url| url.host_str() == Some(OPENAI_HOST));
         for provider in self.providers.iter_mut().filter(|p| p.api_key.is_empty() && is_openai(&p.base_url)) {
             provider.api_key = key();
         }

@@ -8,8 +8,7 @@ mod prompt;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use ragstone_core::ports::ChatModel;
-use ragstone_llm::{ChainPolicy, ChatChain, OpenAiChat};
+use ragstone_llm::{ChainPolicy, ChatChain, Provider};
 use ragstone_models::extractive::ExtractiveAnswerer;
 use ragstone_proto::v1::generation_service_server::GenerationServiceServer;
 use ragstone_rpc::{Runtime, Server};
@@ -21,7 +20,7 @@ pub use config::Config;
 /// # Errors
 /// When a provider's client cannot be built or the listener fails.
 pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-    let mut models: Vec<Arc<dyn ChatModel>> = Vec::with_capacity(config.providers.len());
+    let mut models = Vec::with_capacity(config.providers.len());
     for provider in &config.providers {
         tracing::info!(
             provider = provider.name,
@@ -29,8 +28,7 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
             model = provider.model,
             "language model"
         );
-        let model = OpenAiChat::new(provider.clone()).with_context(|| format!("provider '{}'", provider.name))?;
-        models.push(Arc::new(model));
+        models.push(Provider::open(provider.clone()).with_context(|| format!("provider '{}'", provider.name))?);
     }
     let chain = ChatChain::new(models, Some(Arc::new(ExtractiveAnswerer)), ChainPolicy::default());
     let service = grpc::Service::new(chain, Arc::new(ExtractiveAnswerer), &config);

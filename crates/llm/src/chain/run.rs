@@ -1,17 +1,19 @@
 //! One answer of the chain, event by event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use ragstone_core::{ChatEvent, ChatRequest, ChatStream, Degraded, Error, ErrorCode, FinishReason, Result, Usage};
 use ragstone_resilience::Deadline;
 use tokio::time::Instant;
 
-use super::attempt::{Begun, begin};
-use super::{ChainPolicy, Link};
-
-/// A rough number of bytes in a token, where a model was cut off before it counted.
-const TOKEN_BYTES: usize = 4;
+use super::ChainPolicy;
+use super::attempt::{Begun, Missed, begin};
+use super::bill::Bill;
+use super::link::Link;
+use super::turns::{Turn, Turns};
+use crate::limits::exceeded;
 
 /// The model that is answering.
 struct Speaker {
@@ -19,17 +21,18 @@ struct Speaker {
     first: Option<ChatEvent>,
     rest: ChatStream,
     since: Instant,
-    bytes: usize,
+    bill: Bill,
 }
 
 /// An answer under way.
 pub(super) struct Run {
-    links: Arc<[Link]>,
+    /// Whether there is no model but one: then it stands in for none.
+    alone: bool,
+    turns: Turns,
     policy: ChainPolicy,
     request: ChatRequest,
     /// The caller's deadline less the reserve.
     deadline: Option<Deadline>,
-    next: usize,
     speaker: Option<Speaker>,
     degraded: Vec<Degraded>,
 }
@@ -45,7 +48,8 @@ impl Run {
             let left = deadline.remaining();
             Deadline::after(left - policy.reserve.min(left / 4))
         });
-        Self { links, policy, request, deadline, next: 0, speaker: None, degraded: Vec::new() }
+        let (alone, turns) = (links.len() == 1, Turns::new(links));
+        Self { alone, turns, policy, request, deadline, speaker: None, degraded: Vec::new() }
     }
 
     /// The next event; after an error or `Done` there is none.
@@ -67,25 +71,19 @@ impl Run {
         })
     }
 
+    /// How long to wait for a model that is at its limit, when no other is left: half of the time is for its answer.
+    fn patience(&self) -> Duration {
+        self.deadline.map_or(self.policy.max_retry_wait, |deadline| deadline.remaining() / 2)
+    }
+
     /// The first of the remaining models that begins to answer.
     async fn next_speaker(&mut self) -> Result<Speaker> {
         let mut last = None;
-        while let Some(link) = self.links.get(self.next).cloned() {
-            self.next += 1;
-            // The stand-in is quick and has what the others left of the caller's time.
-            let deadline = self.deadline.filter(|_| !link.stand_in);
-            match begin(&link, &self.policy, &self.request, deadline).await {
-                Ok(Begun { first, rest, since }) => {
-                    if self.next > 1 && last.is_some() && !link.stand_in {
-                        self.degraded.push(Degraded::LlmFallback);
-                    }
-                    metrics::histogram!("rag_llm_first_token_seconds").record(since.elapsed());
-                    return Ok(Speaker { link, first: Some(first), rest, since, bytes: 0 });
-                }
-                Err(error) => {
-                    report(&link, &error);
-                    last = Some(error);
-                }
+        while let Some(turn) = self.turns.next(self.patience()) {
+            tokio::time::sleep(turn.wait).await;
+            match self.ask(&turn).await {
+                Ok(speaker) => return Ok(speaker),
+                Err(error) => last = Some(error),
             }
         }
         let nobody = Error::unavailable("no language model answered");
@@ -95,30 +93,63 @@ impl Run {
         })
     }
 
+    async fn ask(&mut self, turn: &Turn) -> Result<Speaker> {
+        let link = &turn.link;
+        // The stand-in is quick and has what the others left of the caller's time.
+        let deadline = self.deadline.filter(|_| !link.stand_in);
+        match begin(link, &self.policy, &self.request, deadline).await {
+            Ok(Begun { first, rest, since, bill }) => {
+                let reasons = self.turns.began(turn);
+                self.mark(reasons);
+                metrics::histogram!("rag_llm_first_token_seconds").record(since.elapsed());
+                Ok(Speaker { link: link.clone(), first: Some(first), rest, since, bill })
+            }
+            Err(Missed::Limit(wait)) => {
+                tracing::debug!(provider = link.name(), wait_ms = wait.as_millis(), "the model is at its limit");
+                self.turns.limited(turn, wait);
+                Err(exceeded(wait))
+            }
+            Err(Missed::Failed(error)) => {
+                report(link, &error);
+                let throttled = error.code == ErrorCode::RateLimited;
+                self.turns.failed(turn, if throttled { Degraded::LlmThrottled } else { Degraded::LlmFallback });
+                Err(error)
+            }
+        }
+    }
+
+    /// Notes degradations, each once.
+    fn mark(&mut self, codes: Vec<Degraded>) {
+        for code in codes {
+            if !self.degraded.contains(&code) {
+                self.degraded.push(code);
+            }
+        }
+    }
+
     /// The speaker failed midway: the next model starts over, if there is one.
     fn broken_off(&mut self, error: Error) -> Result<ChatEvent> {
         if let Some(speaker) = self.speaker.take() {
             report(&speaker.link, &error);
         }
-        if self.next == self.links.len() {
+        if !self.turns.any_left() {
             return Err(error);
         }
-        let degraded = Degraded::LlmStreamRestarted;
-        if !self.degraded.contains(&degraded) {
-            self.degraded.push(degraded);
-        }
-        Ok(ChatEvent::Restart { degraded })
+        self.mark(vec![Degraded::LlmStreamRestarted]);
+        Ok(ChatEvent::Restart { degraded: Degraded::LlmStreamRestarted })
     }
 
     fn done(&mut self, model: String, usage: Usage, finish: FinishReason, own: Vec<Degraded>) -> ChatEvent {
-        let mut degraded = std::mem::take(&mut self.degraded);
-        if let Some(speaker) = &self.speaker {
-            speaker.count(usage);
+        if let Some(speaker) = &mut self.speaker {
+            speaker.bill.pay(usage);
+            let latency = metrics::histogram!("rag_llm_latency_seconds", "provider" => speaker.link.name().to_owned());
+            latency.record(speaker.since.elapsed());
             // Alone it is what was configured, not a stand-in.
-            if speaker.link.stand_in && self.links.len() > 1 {
-                degraded.push(Degraded::GenerationExtractive);
+            if speaker.link.stand_in && !self.alone {
+                self.degraded.push(Degraded::GenerationExtractive);
             }
         }
+        let mut degraded = std::mem::take(&mut self.degraded);
         degraded.extend(own);
         ChatEvent::Done { model, usage, finish, degraded }
     }
@@ -139,35 +170,25 @@ impl Speaker {
         };
         let event = event.unwrap_or_else(|| Err(Error::unavailable("the model's stream ended without an end")));
         if let Ok(ChatEvent::Delta(text)) = &event {
-            self.bytes += text.len();
+            self.bill.wrote(text.len());
         }
         event
     }
 
     /// The end of an answer for which the time ran out.
     fn cut(&self) -> ChatEvent {
-        let completion_tokens = u32::try_from(self.bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u32::MAX);
         ChatEvent::Done {
-            model: self.link.model.name().to_owned(),
-            usage: Usage { prompt_tokens: 0, completion_tokens },
+            model: self.link.name().to_owned(),
+            usage: self.bill.estimate(),
             finish: FinishReason::Length,
             degraded: vec![Degraded::LlmStreamLimit],
-        }
-    }
-
-    fn count(&self, usage: Usage) {
-        let provider = self.link.model.name().to_owned();
-        metrics::histogram!("rag_llm_latency_seconds", "provider" => provider.clone()).record(self.since.elapsed());
-        for (kind, tokens) in [("prompt", usage.prompt_tokens), ("completion", usage.completion_tokens)] {
-            let counter = metrics::counter!("rag_tokens_total", "provider" => provider.clone(), "kind" => kind);
-            counter.increment(u64::from(tokens));
         }
     }
 }
 
 /// A model's failure, for the operator. One that is configured wrongly will never answer: that is an error.
 fn report(link: &Link, error: &Error) {
-    let (provider, code) = (link.model.name(), error.code.as_str());
+    let (provider, code) = (link.name(), error.code.as_str());
     if error.code == ErrorCode::Internal {
         tracing::error!(provider, code, error = error.chain(), "the model refuses what is configured");
     } else {

@@ -21,6 +21,11 @@ pub(crate) fn request() -> ChatRequest {
 
 /// A client of `server`, its configuration changed by `change`.
 pub(crate) fn client(server: &FakeOpenAi, name: &str, change: impl FnOnce(&mut ProviderConfig)) -> Arc<dyn ChatModel> {
+    Arc::new(OpenAiChat::new(config(server, name, change)).unwrap())
+}
+
+/// The configuration of a provider at `server`.
+pub(crate) fn config(server: &FakeOpenAi, name: &str, change: impl FnOnce(&mut ProviderConfig)) -> ProviderConfig {
     // A second call finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = ProviderConfig {
@@ -33,7 +38,7 @@ pub(crate) fn client(server: &FakeOpenAi, name: &str, change: impl FnOnce(&mut P
         ..ProviderConfig::default()
     };
     change(&mut config);
-    Arc::new(OpenAiChat::new(config).unwrap())
+    config
 }
 
 /// All events, or the error that came instead of or after some.

@@ -1,7 +1,9 @@
 //! The chain of models: who answers when one fails, what is said about it, and that nothing is ever spliced.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod throttled;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use ragstone_resilience::Deadline;
 use ragstone_testkit::fake_openai::{Behaviour, FakeOpenAi};
 
 /// Answers "quoted" at once, as the extractive answerer does.
-struct StandIn;
+pub(crate) struct StandIn;
 
 #[async_trait]
 impl ChatModel for StandIn {
@@ -42,7 +44,7 @@ async fn bench<const N: usize>(scripts: [Vec<Behaviour>; N]) -> Bench {
     let mut models = Vec::new();
     for (place, script) in scripts.into_iter().enumerate() {
         let server = FakeOpenAi::start(script).await.unwrap();
-        models.push(client(&server, &format!("m{place}"), |_| {}));
+        models.push(client(&server, &format!("m{place}"), |_| {}).into());
         servers.push(server);
     }
     let policy = ChainPolicy { backoff: Duration::from_millis(5), ..ChainPolicy::default() };
@@ -87,9 +89,10 @@ async fn one_retry_then_the_next_model() {
 #[tokio::test]
 async fn what_cannot_help_is_not_tried_again() {
     let wrong_key = Behaviour::Refuse { status: 401, retry_after: None, kind: "invalid_api_key".into() };
-    for behaviour in [wrong_key, Behaviour::Refuse { status: 429, retry_after: Some(3600), kind: "rate".into() }] {
+    let throttled = Behaviour::Refuse { status: 429, retry_after: Some(3600), kind: "rate".into() };
+    for (behaviour, code) in [(wrong_key, Degraded::LlmFallback), (throttled, Degraded::LlmThrottled)] {
         let bench = bench([vec![behaviour], vec![Behaviour::answer("other")]]).await;
-        assert_eq!(end(&bench.ask().await).1, [Degraded::LlmFallback]);
+        assert_eq!(end(&bench.ask().await).1, [code]);
         assert_eq!(bench.asked(), [1, 1]);
     }
 }
@@ -141,12 +144,12 @@ async fn alone_the_stand_in_is_what_was_configured() {
 async fn without_a_stand_in_the_last_failure_is_told() {
     let server =
         FakeOpenAi::start([Behaviour::Refuse { status: 429, retry_after: Some(9), kind: "rate".into() }]).await;
-    let chain = ChatChain::new(vec![client(&server.unwrap(), "m", |_| {})], None, ChainPolicy::default());
+    let chain = ChatChain::new(vec![client(&server.unwrap(), "m", |_| {}).into()], None, ChainPolicy::default());
     let error = all(chain.stream(request()).await).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Unavailable);
 
     let server = FakeOpenAi::start([Behaviour::Cut(pieces(&["half "]))]).await.unwrap();
-    let chain = ChatChain::new(vec![client(&server, "m", |_| {})], None, ChainPolicy::default());
+    let chain = ChatChain::new(vec![client(&server, "m", |_| {}).into()], None, ChainPolicy::default());
     let mut stream = chain.answer(request(), None);
     assert_eq!(first(&mut stream).await, ChatEvent::Delta("half ".into()));
     assert_eq!(stream.next().await.unwrap().unwrap_err().code, ErrorCode::Unavailable);
