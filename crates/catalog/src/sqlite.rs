@@ -1,27 +1,50 @@
 //! The SQLite catalog: one file, one process, every change on disk when its call returns.
 
-mod accept;
-mod cursor;
-mod failure;
+mod dialect;
 mod lock;
 mod open;
+mod words;
+
+// What is asked of the database is the same for SQLite and PostgreSQL; `dialect` is what differs.
+#[path = "sql/accept.rs"]
+mod accept;
+#[path = "sql/complete.rs"]
+mod complete;
+#[path = "sql/due.rs"]
+mod due;
+#[path = "sql/export.rs"]
+mod export;
+#[path = "sql/failure.rs"]
+mod failure;
+#[path = "sql/import.rs"]
+mod import;
+#[path = "sql/indexes.rs"]
+mod indexes;
+#[path = "sql/keyword.rs"]
+mod keyword;
+#[path = "sql/port.rs"]
+mod port;
+#[path = "sql/queue.rs"]
 mod queue;
+#[path = "sql/read.rs"]
 mod read;
+#[path = "sql/rows.rs"]
 mod rows;
+#[path = "sql/work.rs"]
 mod work;
 
 use std::fmt;
 use std::fs::File;
-use std::time::Duration;
+use std::future::Future;
 
-use async_trait::async_trait;
-use ragstone_core::ports::{
-    Accepted, Catalog, DocumentFilter, JobFilter, Lease, LeasedJob, NewVersion, Page, PageRequest, VersionText,
-};
-use ragstone_core::{Document, DocumentId, DocumentVersion, Error, Job, JobId, JobStatus, Result, Stage, TenantId};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use ragstone_core::Result;
+use sqlx::pool::PoolConnection;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+use self::failure::Failure;
 use crate::clock::{Clock, to_millis};
+
+type Store = SqliteCatalog;
 
 /// Documents, versions, chunk texts and jobs in one SQLite file (WAL, `synchronous=FULL`).
 ///
@@ -30,8 +53,9 @@ pub struct SqliteCatalog {
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Clock,
-    /// Held as long as the catalog is open; the system lets go of it when the process ends, however it ends.
-    _lock: File,
+    /// Held as long as the catalog is open; the system lets go of it when the process ends, however it ends. `None`: open
+    /// for reading only.
+    _lock: Option<File>,
 }
 
 impl fmt::Debug for SqliteCatalog {
@@ -41,112 +65,115 @@ impl fmt::Debug for SqliteCatalog {
 }
 
 impl SqliteCatalog {
-    /// Waits for running calls and closes the file.
-    pub async fn close(&self) {
+    /// Nobody else works on the same jobs.
+    const SINGLE_PROCESS: bool = true;
+
+    async fn close_connections(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
 
     /// A write transaction. `IMMEDIATE`: a transaction that reads first and writes later never fails for having
     /// read something old.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, failure::Failure> {
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
-    fn now(&self) -> i64 {
-        to_millis((self.clock)())
+    /// The same for work that takes long.
+    async fn begin_long(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        self.begin().await
+    }
+
+    /// A connection for one statement that writes.
+    async fn writing(&self) -> Result<PoolConnection<Sqlite>, Failure> {
+        Ok(self.writer.acquire().await?)
+    }
+
+    /// A connection for reads that a decision rests on.
+    async fn primary(&self) -> Result<PoolConnection<Sqlite>, Failure> {
+        Ok(self.readers.acquire().await?)
+    }
+
+    /// A connection for reads that somebody looks at.
+    async fn reads(&self) -> Result<PoolConnection<Sqlite>, Failure> {
+        self.primary().await
+    }
+
+    /// A read transaction, which sees one moment.
+    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        Ok(self.readers.begin().await?)
+    }
+
+    /// The same for reads that a decision rests on.
+    async fn snapshot_of_primary(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        self.snapshot().await
+    }
+
+    /// The same for reads that take long.
+    async fn long_snapshot(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        self.snapshot().await
+    }
+
+    async fn now(&self, _: &mut SqliteConnection) -> Result<i64, Failure> {
+        Ok(to_millis((self.clock)()))
+    }
+
+    /// The outcome of a call: a local file answers or fails by itself.
+    async fn limited<T>(&self, call: impl Future<Output = Result<T, Failure>> + Send) -> Result<T> {
+        Ok(call.await?)
     }
 }
 
-#[async_trait]
-impl Catalog for SqliteCatalog {
-    async fn accept(&self, version: NewVersion) -> Result<Accepted> {
-        Ok(accept::accept(self, version).await?)
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use ragstone_core::ports::{Catalog, NewVersion};
+    use ragstone_core::{DocumentId, ErrorCode, Metadata, Priority, TenantId};
+
+    use super::*;
+
+    fn version(document: usize) -> NewVersion {
+        NewVersion {
+            tenant: TenantId::new("t").unwrap(),
+            document_id: DocumentId::new(format!("d{document}")).unwrap(),
+            title: "x".repeat(1000),
+            media_type: "text/plain".into(),
+            bytes: 1,
+            content_hash: "h".into(),
+            metadata: Metadata::new(),
+            groups: Vec::new(),
+            fingerprint: "f".into(),
+            if_version: None,
+            traceparent: None,
+            priority: Priority::Normal,
+        }
     }
 
-    async fn delete(
-        &self,
-        tenant: &TenantId,
-        document: &DocumentId,
-        if_version: Option<u64>,
-        traceparent: Option<String>,
-    ) -> Result<Option<Job>> {
-        Ok(accept::delete(self, tenant, document, if_version, traceparent).await?)
+    #[tokio::test]
+    async fn a_full_disk_is_said_to_be_full_and_heals() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = SqliteCatalog::open(&dir.path().join("catalog.db")).await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 100").execute(&catalog.writer).await.unwrap();
+        let mut refused = None;
+        for n in 0..1_000 {
+            refused = catalog.accept(version(n)).await.err();
+            if refused.is_some() {
+                break;
+            }
+        }
+        let refused = refused.unwrap();
+        assert_eq!(refused.code, ErrorCode::StorageFull, "{}", refused.chain());
+        let first = catalog.document(&TenantId::new("t").unwrap(), &DocumentId::new("d0").unwrap()).await.unwrap();
+        assert!(first.is_some(), "reads go on");
+        // The limit was that connection's own: the next one has room again.
+        catalog.accept(version(1_000_000)).await.unwrap();
     }
 
-    async fn document(&self, tenant: &TenantId, document: &DocumentId) -> Result<Option<Document>> {
-        Ok(read::document(self, tenant, document).await?)
-    }
-
-    async fn documents(&self, tenant: &TenantId, filter: DocumentFilter, page: PageRequest) -> Result<Page<Document>> {
-        Ok(read::documents(self, tenant, filter, page).await?)
-    }
-
-    async fn history(&self, tenant: &TenantId, document: &DocumentId) -> Result<Vec<DocumentVersion>> {
-        Ok(read::history(self, tenant, document).await?)
-    }
-
-    async fn job(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>> {
-        Ok(read::job(self, tenant, job).await?)
-    }
-
-    async fn jobs(&self, tenant: &TenantId, filter: JobFilter, page: PageRequest) -> Result<Page<Job>> {
-        Ok(read::jobs(self, tenant, filter, page).await?)
-    }
-
-    async fn retry(&self, tenant: &TenantId, job: JobId) -> Result<Job> {
-        Ok(queue::retry(self, tenant, job).await?)
-    }
-
-    async fn lease(&self, worker: &str, ttl: Duration) -> Result<Option<LeasedJob>> {
-        Ok(queue::lease(self, worker, ttl).await?)
-    }
-
-    async fn heartbeat(&self, lease: &Lease, ttl: Duration, progress: f32) -> Result<bool> {
-        Ok(queue::heartbeat(self, lease, ttl, progress).await?)
-    }
-
-    async fn store_text(&self, lease: &Lease, text: VersionText) -> Result<()> {
-        Ok(work::store_text(self, lease, text).await?)
-    }
-
-    async fn text(&self, lease: &Lease) -> Result<VersionText> {
-        Ok(work::text(self, lease).await?)
-    }
-
-    async fn advance(&self, lease: &Lease, stage: Stage) -> Result<()> {
-        Ok(work::advance(self, lease, stage).await?)
-    }
-
-    async fn superseded(&self, lease: &Lease) -> Result<bool> {
-        Ok(work::superseded(self, lease).await?)
-    }
-
-    async fn complete(&self, lease: &Lease) -> Result<Vec<String>> {
-        Ok(work::complete(self, lease).await?)
-    }
-
-    async fn fail(&self, lease: &Lease, error: &Error, outcome: JobStatus, retry_in: Duration) -> Result<Job> {
-        Ok(queue::fail(self, lease, error, outcome, retry_in).await?)
-    }
-
-    async fn release(&self, lease: &Lease, reason: Option<&Error>, retry_in: Duration) -> Result<()> {
-        Ok(queue::release(self, lease, reason, retry_in).await?)
-    }
-
-    async fn release_all_leases(&self) -> Result<u64> {
-        Ok(queue::release_all_leases(self).await?)
-    }
-
-    async fn queue_depth(&self) -> Result<(u64, u64, u64)> {
-        Ok(read::queue_depth(self).await?)
-    }
-
-    async fn corpus_generation(&self, tenant: &TenantId) -> Result<u64> {
-        Ok(read::corpus_generation(self, tenant).await?)
-    }
-
-    async fn check(&self) -> Result<()> {
-        Ok(open::probe(self).await?)
+    #[tokio::test]
+    async fn a_closed_catalog_is_unavailable() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = SqliteCatalog::open(&dir.path().join("catalog.db")).await.unwrap();
+        catalog.close().await;
+        assert_eq!(catalog.check().await.unwrap_err().code, ErrorCode::Unavailable);
     }
 }

@@ -3,7 +3,9 @@
 pub mod client;
 pub mod fake_openai;
 pub mod gate;
+pub mod model_server;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod qdrant;
 pub mod redis;

@@ -8,8 +8,9 @@ use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::failure::{Failure, sql_error};
-use super::{SqliteCatalog, lock};
+use super::dialect::sql_error;
+use super::failure::Failure;
+use super::{SqliteCatalog, lock, words};
 use crate::clock::{Clock, system_clock};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -52,9 +53,55 @@ impl SqliteCatalog {
         };
         let writer = pool().max_connections(1).connect_with(options.clone()).await.map_err(unusable)?;
         MIGRATIONS.run(&writer).await.map_err(|e| migration_error(path, e))?;
+        words::fill(&writer).await?;
         let readers = pool().max_connections(READERS).connect_with(options.read_only(true)).await.map_err(unusable)?;
-        Ok(Self { writer, readers, clock, _lock: lock })
+        Ok(Self { writer, readers, clock, _lock: Some(lock) })
     }
+
+    /// Opens the catalog at `path` to read from it, also while another process works on it: for a backup. Nothing is
+    /// locked, made or brought up to date, and every change fails.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Internal` when it is not a catalog, or one of another Ragstone.
+    pub async fn open_read_only(path: &Path) -> Result<Self> {
+        let name = path.display();
+        if !tokio::fs::try_exists(path).await.unwrap_or(false) {
+            return Err(Error::not_found(format!("there is no catalog {name}")));
+        }
+        let unusable = |e| {
+            let error = sql_error(e);
+            Error::new(error.code, format!("cannot open the catalog {name}")).with_source(error)
+        };
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
+        let readers = pool().max_connections(READERS).connect_with(options).await.map_err(unusable)?;
+        let applied: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("SELECT version, checksum FROM _sqlx_migrations WHERE success ORDER BY version")
+                .fetch_all(&readers)
+                .await
+                .map_err(unusable)?;
+        check_schema(path, &applied)?;
+        Ok(Self { writer: readers.clone(), readers, clock: system_clock(), _lock: None })
+    }
+}
+
+/// Whether exactly this program's migrations have been applied.
+fn check_schema(path: &Path, applied: &[(i64, Vec<u8>)]) -> Result<()> {
+    let known: Vec<_> = MIGRATIONS.iter().collect();
+    for (version, checksum) in applied {
+        match known.iter().find(|migration| migration.version == *version) {
+            None => return Err(migration_error(path, MigrateError::VersionMissing(*version))),
+            Some(migration) if migration.checksum[..] != checksum[..] => {
+                return Err(migration_error(path, MigrateError::VersionMismatch(*version)));
+            }
+            Some(_) => {}
+        }
+    }
+    if applied.len() < known.len() {
+        let name = path.display();
+        let message = format!("the catalog {name} was written by an older Ragstone: start this one on it once");
+        return Err(Error::internal(message));
+    }
+    Ok(())
 }
 
 fn pool() -> SqlitePoolOptions {
@@ -84,11 +131,18 @@ fn migration_error(path: &Path, error: MigrateError) -> Error {
     Error::internal(message).with_source(error)
 }
 
-/// Writes one row: a disk that is full or read-only shows only when written to.
-pub(super) async fn probe(catalog: &SqliteCatalog) -> Result<(), Failure> {
-    sqlx::query("INSERT INTO probe VALUES (1, ?) ON CONFLICT DO UPDATE SET written_at = excluded.written_at")
-        .bind(catalog.now())
-        .execute(&catalog.writer)
+impl SqliteCatalog {
+    /// Writes one row: a disk that is full or read-only shows only when written to.
+    pub(super) async fn probe(&self) -> Result<(), Failure> {
+        let mut connection = self.writing().await?;
+        let now = self.now(&mut connection).await?;
+        sqlx::query(
+            "INSERT INTO probe (id, written_at) VALUES (1, $1) \
+             ON CONFLICT (id) DO UPDATE SET written_at = excluded.written_at",
+        )
+        .bind(now)
+        .execute(&mut *connection)
         .await?;
-    Ok(())
+        Ok(())
+    }
 }

@@ -1,13 +1,11 @@
 //! Accepting versions and tombstones.
 
-use ragstone_core::ports::{Catalog, NewVersion};
+use ragstone_core::ports::NewVersion;
 use ragstone_core::{DocumentStatus, Error, ErrorCode, JobKind, JobStatus, Stage};
 
-use crate::support::{Fixture, document, tenant, version};
+use crate::support::{Fixture, contract, document, tenant, version};
 
-#[tokio::test]
-async fn the_first_version_is_one_and_its_job_waits() {
-    let f = Fixture::new().await;
+async fn the_first_version_is_one_and_its_job_waits(f: Fixture) {
     let accepted = f.put("d", "a").await;
     assert!(!accepted.unchanged);
     let job = accepted.job;
@@ -19,9 +17,7 @@ async fn the_first_version_is_one_and_its_job_waits() {
     assert_eq!(found.metadata["lang"], "de");
 }
 
-#[tokio::test]
-async fn the_same_again_changes_nothing_until_something_else_came() {
-    let f = Fixture::new().await;
+async fn the_same_again_changes_nothing_until_something_else_came(f: Fixture) {
     let first = f.put("d", "a").await;
     let again = f.put("d", "a").await;
     assert!(again.unchanged);
@@ -33,9 +29,7 @@ async fn the_same_again_changes_nothing_until_something_else_came() {
     assert_eq!(f.put("d", "a").await.job.version, 3);
 }
 
-#[tokio::test]
-async fn what_failed_may_be_offered_again() {
-    let f = Fixture::new().await;
+async fn what_failed_may_be_offered_again(f: Fixture) {
     for (version, outcome) in [(1, JobStatus::Failed), (2, JobStatus::Dead)] {
         let accepted = f.put("d", "a").await;
         assert_eq!((accepted.unchanged, accepted.job.version), (false, version));
@@ -45,9 +39,7 @@ async fn what_failed_may_be_offered_again() {
     assert_eq!(f.put("d", "a").await.job.version, 3);
 }
 
-#[tokio::test]
-async fn numbers_go_on_across_deletion() {
-    let f = Fixture::new().await;
+async fn numbers_go_on_across_deletion(f: Fixture) {
     f.put("d", "a").await;
     f.work().await.unwrap();
     let job = f.catalog.delete(&tenant("t"), &document("d"), None, None).await.unwrap().unwrap();
@@ -63,9 +55,7 @@ async fn numbers_go_on_across_deletion() {
     assert!(f.catalog.delete(&tenant("t"), &document("other"), None, None).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_removal_that_died_can_be_asked_for_again() {
-    let f = Fixture::new().await;
+async fn a_removal_that_died_can_be_asked_for_again(f: Fixture) {
     f.put("d", "a").await;
     f.work().await.unwrap();
     f.catalog.delete(&tenant("t"), &document("d"), None, None).await.unwrap().unwrap();
@@ -76,9 +66,7 @@ async fn a_removal_that_died_can_be_asked_for_again() {
     assert_eq!(job.version, 3);
 }
 
-#[tokio::test]
-async fn preconditions() {
-    let f = Fixture::new().await;
+async fn preconditions(f: Fixture) {
     let offer = |content: &str, if_version| {
         f.catalog.accept(NewVersion { if_version: Some(if_version), ..version("t", "d", content) })
     };
@@ -95,9 +83,7 @@ async fn preconditions() {
     assert_eq!(offer("a", 0).await.unwrap().job.version, 4, "a deleted document does not exist");
 }
 
-#[tokio::test]
-async fn a_newer_version_ends_waiting_jobs_but_not_running_ones() {
-    let f = Fixture::new().await;
+async fn a_newer_version_ends_waiting_jobs_but_not_running_ones(f: Fixture) {
     let first = f.put("d", "a").await.job;
     let second = f.put("d", "b").await.job;
     let t = tenant("t");
@@ -108,7 +94,7 @@ async fn a_newer_version_ends_waiting_jobs_but_not_running_ones() {
     let third = f.put("d", "c").await.job;
     assert_eq!(job(second.id).await.status, JobStatus::Running);
     assert!(f.catalog.superseded(&leased.lease).await.unwrap());
-    assert!(f.catalog.complete(&leased.lease).await.unwrap().is_empty());
+    assert!(f.catalog.complete(&leased.lease, &[]).await.unwrap().is_empty());
     assert_eq!(job(second.id).await.status, JobStatus::Done);
     let history = f.catalog.history(&tenant("t"), &document("d")).await.unwrap();
     assert_eq!(history.iter().map(|v| v.version).collect::<Vec<_>>(), [3, 2, 1]);
@@ -117,9 +103,7 @@ async fn a_newer_version_ends_waiting_jobs_but_not_running_ones() {
     assert_eq!(f.document("d").await.live_version, None);
 }
 
-#[tokio::test]
-async fn a_waiting_removal_is_not_ended_by_a_new_version() {
-    let f = Fixture::new().await;
+async fn a_waiting_removal_is_not_ended_by_a_new_version(f: Fixture) {
     f.put("d", "a").await;
     f.work().await.unwrap();
     f.catalog.delete(&tenant("t"), &document("d"), None, None).await.unwrap().unwrap();
@@ -134,9 +118,7 @@ async fn a_waiting_removal_is_not_ended_by_a_new_version() {
     assert_eq!((after.status, after.live_version), (DocumentStatus::Ready, Some(3)));
 }
 
-#[tokio::test]
-async fn tenants_do_not_see_each_other() {
-    let f = Fixture::new().await;
+async fn tenants_do_not_see_each_other(f: Fixture) {
     let ours = f.put("d", "a").await.job;
     let theirs = f.catalog.accept(version("u", "d", "a")).await.unwrap();
     assert_eq!((theirs.unchanged, theirs.job.version), (false, 1));
@@ -144,4 +126,16 @@ async fn tenants_do_not_see_each_other() {
     assert_eq!(f.catalog.retry(&tenant("u"), ours.id).await.unwrap_err().code, ErrorCode::NotFound);
     assert!(f.catalog.document(&tenant("v"), &document("d")).await.unwrap().is_none());
     assert!(f.catalog.history(&tenant("v"), &document("d")).await.unwrap().is_empty());
+}
+
+contract! {
+    the_first_version_is_one_and_its_job_waits,
+    the_same_again_changes_nothing_until_something_else_came,
+    what_failed_may_be_offered_again,
+    numbers_go_on_across_deletion,
+    a_removal_that_died_can_be_asked_for_again,
+    preconditions,
+    a_newer_version_ends_waiting_jobs_but_not_running_ones,
+    a_waiting_removal_is_not_ended_by_a_new_version,
+    tenants_do_not_see_each_other,
 }

@@ -1,13 +1,10 @@
 //! Texts, stages, and what the end of a job leaves behind.
 
-use ragstone_core::ports::Catalog;
 use ragstone_core::{DocumentStatus, Error, ErrorCode, JobStatus, Stage};
 
-use crate::support::{Fixture, TTL, document, tenant, text, version};
+use crate::support::{Fixture, TTL, contract, document, tenant, text, version};
 
-#[tokio::test]
-async fn text_comes_back_as_it_was_stored() {
-    let f = Fixture::new().await;
+async fn text_comes_back_as_it_was_stored(f: Fixture) {
     f.put("d", "a").await;
     let leased = f.lease().await.unwrap();
     assert_eq!(f.catalog.text(&leased.lease).await.unwrap_err().code, ErrorCode::Internal);
@@ -21,26 +18,22 @@ async fn text_comes_back_as_it_was_stored() {
     assert_eq!(job.stage, Stage::Embed);
 }
 
-#[tokio::test]
-async fn stages_only_go_forward_and_a_job_ends_only_at_the_last() {
-    let f = Fixture::new().await;
+async fn stages_only_go_forward_and_a_job_ends_only_at_the_last(f: Fixture) {
     f.put("d", "a").await;
     let leased = f.lease().await.unwrap();
-    assert_eq!(f.catalog.complete(&leased.lease).await.unwrap_err().code, ErrorCode::Internal);
+    assert_eq!(f.catalog.complete(&leased.lease, &[]).await.unwrap_err().code, ErrorCode::Internal);
     f.catalog.store_text(&leased.lease, text(&["x"])).await.unwrap();
     f.catalog.advance(&leased.lease, Stage::Publish).await.unwrap();
     for stage in [Stage::Extract, Stage::Embed, Stage::Publish] {
         assert_eq!(f.catalog.advance(&leased.lease, stage).await.unwrap_err().code, ErrorCode::Internal);
     }
     f.catalog.advance(&leased.lease, Stage::Clean).await.unwrap();
-    f.catalog.complete(&leased.lease).await.unwrap();
+    f.catalog.complete(&leased.lease, &[]).await.unwrap();
     let job = f.catalog.job(&tenant("t"), leased.job.id).await.unwrap().unwrap();
     assert_eq!((job.status, job.progress, job.error), (JobStatus::Done, 1.0, None));
 }
 
-#[tokio::test]
-async fn each_change_of_the_index_moves_the_generation_of_its_tenant() {
-    let f = Fixture::new().await;
+async fn each_change_of_the_index_moves_the_generation_of_its_tenant(f: Fixture) {
     let generation = |t: &'static str| {
         let catalog = &f.catalog;
         async move { catalog.corpus_generation(&tenant(t)).await.unwrap() }
@@ -55,9 +48,7 @@ async fn each_change_of_the_index_moves_the_generation_of_its_tenant() {
     assert_eq!((generation("t").await, generation("u").await), (2, 0));
 }
 
-#[tokio::test]
-async fn bodies_are_given_up_when_no_version_can_need_them() {
-    let f = Fixture::new().await;
+async fn bodies_are_given_up_when_no_version_can_need_them(f: Fixture) {
     f.put("d", "a").await;
     f.put("copy", "a").await;
     assert_eq!(f.work().await.unwrap().1, Vec::<String>::new());
@@ -74,9 +65,7 @@ async fn bodies_are_given_up_when_no_version_can_need_them() {
     assert_eq!(f.work().await.unwrap().1, ["b"]);
 }
 
-#[tokio::test]
-async fn a_body_of_a_skipped_version_goes_with_the_next_that_succeeds() {
-    let f = Fixture::new().await;
+async fn a_body_of_a_skipped_version_goes_with_the_next_that_succeeds(f: Fixture) {
     f.put("d", "a").await;
     f.put("d", "b").await;
     f.put("d", "c").await;
@@ -85,9 +74,7 @@ async fn a_body_of_a_skipped_version_goes_with_the_next_that_succeeds() {
     assert_eq!((leased.job.version, unused), (3, vec!["a".to_owned(), "b".to_owned()]));
 }
 
-#[tokio::test]
-async fn the_same_body_in_a_newer_version_stays() {
-    let f = Fixture::new().await;
+async fn the_same_body_in_a_newer_version_stays(f: Fixture) {
     f.put("d", "a").await;
     f.work().await.unwrap();
     let mut renamed = version("t", "d", "a");
@@ -96,9 +83,7 @@ async fn the_same_body_in_a_newer_version_stays() {
     assert_eq!(f.work().await.unwrap().1, Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn a_failed_version_leaves_the_older_one_live() {
-    let f = Fixture::new().await;
+async fn a_failed_version_leaves_the_older_one_live(f: Fixture) {
     f.put("d", "a").await;
     f.work().await.unwrap();
     f.put("d", "b").await;
@@ -113,4 +98,14 @@ async fn a_failed_version_leaves_the_older_one_live() {
     let (_, mut unused) = f.work().await.unwrap();
     unused.sort();
     assert_eq!(unused, ["a", "b"]);
+}
+
+contract! {
+    text_comes_back_as_it_was_stored,
+    stages_only_go_forward_and_a_job_ends_only_at_the_last,
+    each_change_of_the_index_moves_the_generation_of_its_tenant,
+    bodies_are_given_up_when_no_version_can_need_them,
+    a_body_of_a_skipped_version_goes_with_the_next_that_succeeds,
+    the_same_body_in_a_newer_version_stays,
+    a_failed_version_leaves_the_older_one_live,
 }

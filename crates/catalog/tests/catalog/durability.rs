@@ -1,14 +1,14 @@
 //! What a restart finds, and what refuses to open.
 
+use std::path::PathBuf;
+
 use ragstone_catalog::SqliteCatalog;
-use ragstone_core::ports::Catalog;
 use ragstone_core::{DocumentStatus, ErrorCode, Stage};
+use tempfile::TempDir;
 
-use crate::support::{Fixture, text};
+use crate::support::{Fixture, Place, contract, file, text};
 
-#[tokio::test]
-async fn everything_acknowledged_is_there_after_reopening() {
-    let f = Fixture::new().await;
+async fn everything_acknowledged_is_there_after_reopening(f: Fixture) {
     f.put("done", "a").await;
     f.work().await.unwrap();
     f.put("half", "b").await;
@@ -18,44 +18,51 @@ async fn everything_acknowledged_is_there_after_reopening() {
     let f = f.reopen().await;
     f.catalog.check().await.unwrap();
     assert_eq!(f.document("done").await.status, DocumentStatus::Ready);
-    f.catalog.release_all_leases().await.unwrap();
+    f.leases_end().await;
     let resumed = f.lease().await.unwrap();
     assert_eq!((resumed.job.id, resumed.job.stage, resumed.resumed), (leased.job.id, Stage::Embed, true));
     assert_eq!(f.catalog.text(&resumed.lease).await.unwrap(), text(&["kept"]));
     assert_eq!(f.lease().await.unwrap().job.id, waiting.id);
 }
 
+contract!(everything_acknowledged_is_there_after_reopening);
+
+/// A closed catalog's directory and file.
+async fn closed() -> (TempDir, PathBuf) {
+    let f = Fixture::sqlite().await;
+    f.put("d", "a").await;
+    f.work().await.unwrap();
+    f.catalog.close().await;
+    let Place::Sqlite(dir) = f.place else { unreachable!() };
+    let path = file(&dir);
+    (dir, path)
+}
+
 #[tokio::test]
 async fn a_second_opener_is_refused_until_the_first_is_gone() {
-    let f = Fixture::new().await;
-    let path = f.dir.path().join("data/catalog.db");
+    let (_dir, path) = closed().await;
+    let first = SqliteCatalog::open(&path).await.unwrap();
     let refused = SqliteCatalog::open(&path).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable);
     assert!(refused.message.contains("another process"), "{refused}");
-    let Fixture { catalog, dir, .. } = f;
-    catalog.close().await;
-    drop(catalog);
+    drop(first);
     SqliteCatalog::open(&path).await.unwrap();
-    drop(dir);
 }
 
 #[tokio::test]
 async fn another_schema_is_named() {
     for (change, hint) in [
-        ("UPDATE _sqlx_migrations SET version = 9999", "newer Ragstone"),
+        ("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1", "newer Ragstone"),
         ("UPDATE _sqlx_migrations SET checksum = x'00'", "another schema"),
     ] {
-        let f = Fixture::new().await;
-        let path = f.dir.path().join("data/catalog.db");
-        f.catalog.close().await;
-        let Fixture { catalog, dir, .. } = f;
-        drop(catalog);
+        let (_dir, path) = closed().await;
         let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.unwrap();
         sqlx::query(change).execute(&pool).await.unwrap();
         pool.close().await;
         let refused = SqliteCatalog::open(&path).await.unwrap_err();
         assert!(refused.message.contains(hint), "{refused}");
-        drop(dir);
+        let refused = SqliteCatalog::open_read_only(&path).await.unwrap_err();
+        assert!(refused.message.contains(hint), "{refused}");
     }
 }
 
@@ -64,7 +71,9 @@ async fn what_is_no_database_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.db");
     std::fs::write(&path, "this is not a database, but it is long enough to look at".repeat(20)).unwrap();
-    let refused = SqliteCatalog::open(&path).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::Internal);
-    assert!(refused.message.contains("catalog.db"), "{refused}");
+    for refused in [SqliteCatalog::open(&path).await, SqliteCatalog::open_read_only(&path).await] {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Internal);
+        assert!(refused.message.contains("catalog.db"), "{refused}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The SQLite catalog against real files, with a clock that the tests move.
+//! The catalog's contract, against SQLite and a real PostgreSQL server, with a clock that the tests move.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accept;
@@ -7,4 +7,5 @@ mod durability;
 mod model;
 mod queue;
 mod read;
+mod server;
 mod support;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use ragstone_core::ports::{Catalog, JobFilter, LeasedJob, PageRequest};
+use ragstone_core::ports::{JobFilter, LeasedJob, PageRequest};
 use ragstone_core::{DocumentStatus, Error, JobKind, JobStatus, Stage};
 
 use crate::support::{Fixture, TTL, document, tenant, text};
@@ -95,7 +95,7 @@ impl Model {
                 }
             }
             Step::Expire => f.time.pass(TTL),
-            Step::Restart => _ = f.catalog.release_all_leases().await.unwrap(),
+            Step::Restart => f.leases_end().await,
         }
     }
 
@@ -119,7 +119,7 @@ fn name(document: usize) -> String {
 /// `None`: the lease is lost. `Some(true)`: the job has ended.
 async fn one_step(f: &Fixture, leased: &mut LeasedJob) -> Option<bool> {
     if f.catalog.superseded(&leased.lease).await.ok()? {
-        f.catalog.complete(&leased.lease).await.ok()?;
+        f.catalog.complete(&leased.lease, &[]).await.ok()?;
         return Some(true);
     }
     let next = match leased.job.stage {
@@ -136,7 +136,7 @@ async fn one_step(f: &Fixture, leased: &mut LeasedJob) -> Option<bool> {
             Stage::Clean
         }
         Stage::Clean => {
-            f.catalog.complete(&leased.lease).await.ok()?;
+            f.catalog.complete(&leased.lease, &[]).await.ok()?;
             return Some(true);
         }
     };
@@ -180,7 +180,7 @@ async fn check_invariants(f: &Fixture, model: &Model) {
 
 /// Without further trouble everything comes to its end.
 async fn drain(f: &Fixture, model: &Model) {
-    f.catalog.release_all_leases().await.unwrap();
+    f.leases_end().await;
     while let Some(mut leased) = f.lease().await {
         while one_step(f, &mut leased).await == Some(false) {}
     }
@@ -196,21 +196,41 @@ async fn drain(f: &Fixture, model: &Model) {
     }
 }
 
+/// Plays the steps from an empty catalog on.
+async fn play(f: Fixture, steps: Vec<Step>) {
+    let mut model = Model::default();
+    for step in steps {
+        model.apply(&f, step).await;
+        check_invariants(&f, &model).await;
+    }
+    drain(&f, &model).await;
+    check_invariants(&f, &model).await;
+    f.catalog.close().await;
+}
+
+fn run<F: Future<Output = ()>>(work: F) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
+}
+
+fn history() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..60)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_ends_well(steps in prop::collection::vec(step(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let f = Fixture::new().await;
-            let mut model = Model::default();
-            for step in steps {
-                model.apply(&f, step).await;
-                check_invariants(&f, &model).await;
-            }
-            drain(&f, &model).await;
-            check_invariants(&f, &model).await;
-        });
+    fn any_history_ends_well_on_sqlite(steps in history()) {
+        run(async { play(Fixture::sqlite().await, steps).await });
+    }
+}
+
+proptest! {
+    // Each has a database of its own.
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_ends_well_on_postgres(steps in history()) {
+        run(async { play(Fixture::postgres().await, steps).await });
     }
 }

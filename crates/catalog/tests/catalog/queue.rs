@@ -4,14 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ragstone_core::ports::{Catalog, JobFilter, PageRequest};
+use ragstone_core::ports::{JobFilter, PageRequest};
 use ragstone_core::{DocumentStatus, Error, ErrorCode, JobStatus, Stage};
 
-use crate::support::{Fixture, TTL, document, tenant, text, version};
+use crate::support::{Fixture, TTL, contract, document, tenant, text, version};
 
-#[tokio::test]
-async fn a_leased_job_carries_what_a_worker_needs() {
-    let f = Fixture::new().await;
+async fn a_leased_job_carries_what_a_worker_needs(f: Fixture) {
     assert!(f.lease().await.is_none());
     f.put("d", "a").await;
     let leased = f.lease().await.unwrap();
@@ -21,9 +19,7 @@ async fn a_leased_job_carries_what_a_worker_needs() {
     assert_eq!(f.catalog.queue_depth().await.unwrap(), (0, 1, 0));
 }
 
-#[tokio::test]
-async fn oldest_first_and_fair_between_tenants() {
-    let f = Fixture::new().await;
+async fn oldest_first_and_fair_between_tenants(f: Fixture) {
     for (t, d) in [("a", "1"), ("a", "2"), ("a", "3"), ("b", "1"), ("b", "2"), ("c", "1")] {
         f.catalog.accept(version(t, d, "x")).await.unwrap();
     }
@@ -34,9 +30,7 @@ async fn oldest_first_and_fair_between_tenants() {
     assert_eq!(order, ["a1", "b1", "c1", "a2", "b2", "a3"]);
 }
 
-#[tokio::test]
-async fn a_job_that_went_back_lets_the_others_go_first() {
-    let f = Fixture::new().await;
+async fn a_job_that_went_back_lets_the_others_go_first(f: Fixture) {
     f.put("stubborn", "x").await;
     f.put("other", "x").await;
     let second = Duration::from_secs(1);
@@ -47,9 +41,7 @@ async fn a_job_that_went_back_lets_the_others_go_first() {
     assert_eq!(order, ["other", "stubborn"]);
 }
 
-#[tokio::test]
-async fn one_running_job_per_document() {
-    let f = Fixture::new().await;
+async fn one_running_job_per_document(f: Fixture) {
     f.put("d", "a").await;
     let first = f.lease().await.unwrap();
     f.put("d", "b").await;
@@ -58,9 +50,7 @@ async fn one_running_job_per_document() {
     assert_eq!(f.lease().await.unwrap().job.version, 2);
 }
 
-#[tokio::test]
-async fn an_ended_lease_is_taken_over_and_its_holder_shut_out() {
-    let f = Fixture::new().await;
+async fn an_ended_lease_is_taken_over_and_its_holder_shut_out(f: Fixture) {
     f.put("d", "a").await;
     let first = f.lease().await.unwrap();
     f.time.pass(TTL - Duration::from_millis(1));
@@ -80,18 +70,16 @@ async fn an_ended_lease_is_taken_over_and_its_holder_shut_out() {
         f.catalog.text(&first.lease).await.unwrap_err(),
         f.catalog.advance(&first.lease, Stage::Publish).await.unwrap_err(),
         f.catalog.superseded(&first.lease).await.unwrap_err(),
-        f.catalog.complete(&first.lease).await.unwrap_err(),
+        f.catalog.complete(&first.lease, &[]).await.unwrap_err(),
         f.catalog.fail(&first.lease, &error, JobStatus::Dead, TTL).await.unwrap_err(),
         f.catalog.release(&first.lease, None, TTL).await.unwrap_err(),
     ];
     assert!(lost.iter().all(|e| e.code == ErrorCode::Conflict), "{lost:?}");
     f.finish(&second).await;
-    assert_eq!(f.catalog.complete(&second.lease).await.unwrap_err().code, ErrorCode::Conflict, "already done");
+    assert_eq!(f.catalog.complete(&second.lease, &[]).await.unwrap_err().code, ErrorCode::Conflict, "already done");
 }
 
-#[tokio::test]
-async fn a_failed_try_waits_and_the_last_one_ends_it() {
-    let f = Fixture::new().await;
+async fn a_failed_try_waits_and_the_last_one_ends_it(f: Fixture) {
     let id = f.put("d", "a").await.job.id;
     let wait = Duration::from_secs(7);
     let error = Error::internal("boom").with_source(Error::internal("secret detail"));
@@ -118,9 +106,7 @@ async fn a_failed_try_waits_and_the_last_one_ends_it() {
     assert_eq!(f.document("d").await.error, None);
 }
 
-#[tokio::test]
-async fn only_failed_jobs_of_the_newest_version_can_be_retried() {
-    let f = Fixture::new().await;
+async fn only_failed_jobs_of_the_newest_version_can_be_retried(f: Fixture) {
     let old = f.put("d", "a").await.job.id;
     let code = |result: Result<_, Error>| result.map(|_| ()).unwrap_err().code;
     assert_eq!(code(f.catalog.retry(&tenant("t"), old).await), ErrorCode::Conflict, "queued");
@@ -132,9 +118,7 @@ async fn only_failed_jobs_of_the_newest_version_can_be_retried() {
     assert_eq!(code(f.catalog.retry(&tenant("t"), ragstone_core::JobId::generate()).await), ErrorCode::NotFound);
 }
 
-#[tokio::test]
-async fn a_released_try_does_not_count() {
-    let f = Fixture::new().await;
+async fn a_released_try_does_not_count(f: Fixture) {
     f.put("d", "a").await;
     for _ in 0..5 {
         let leased = f.lease().await.unwrap();
@@ -151,9 +135,7 @@ async fn a_released_try_does_not_count() {
     assert_eq!((leased.job.attempts, leased.resumed), (1, true), "given back in the middle of a stage");
 }
 
-#[tokio::test]
-async fn tries_count_from_the_last_durable_stage() {
-    let f = Fixture::new().await;
+async fn tries_count_from_the_last_durable_stage(f: Fixture) {
     f.put("d", "a").await;
     f.lease().await.unwrap();
     f.time.pass(TTL);
@@ -167,7 +149,7 @@ async fn tries_count_from_the_last_durable_stage() {
 
 #[tokio::test]
 async fn a_new_process_takes_over_at_once() {
-    let f = Fixture::new().await;
+    let f = Fixture::sqlite().await;
     f.put("d", "a").await;
     let before = f.lease().await.unwrap();
     let f = f.reopen().await;
@@ -178,9 +160,7 @@ async fn a_new_process_takes_over_at_once() {
     assert!(after.resumed && after.job.attempts == 2);
 }
 
-#[tokio::test]
-async fn a_superseded_try_does_not_return_to_the_queue() {
-    let f = Fixture::new().await;
+async fn a_superseded_try_does_not_return_to_the_queue(f: Fixture) {
     f.put("d", "a").await;
     let first = f.lease().await.unwrap();
     f.put("d", "b").await;
@@ -199,9 +179,8 @@ async fn a_superseded_try_does_not_return_to_the_queue() {
     assert_eq!((found.live_version, found.version, found.status), (Some(2), 3, DocumentStatus::Processing));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_workers_do_each_job_once() {
-    let f = Arc::new(Fixture::new().await);
+async fn many_workers_do_each_job_once(f: Fixture) {
+    let f = Arc::new(f);
     for n in 0..200 {
         f.catalog.accept(version(["t", "u", "v"][n % 3], &format!("d{n}"), "x")).await.unwrap();
     }
@@ -224,4 +203,18 @@ async fn many_workers_do_each_job_once() {
     let jobs = f.catalog.jobs(&tenant("u"), JobFilter { status: Some(JobStatus::Done) }, page).await.unwrap();
     assert_eq!(jobs.items.len(), 67);
     assert_eq!(f.catalog.document(&tenant("v"), &document("d2")).await.unwrap().unwrap().status, DocumentStatus::Ready);
+}
+
+contract! {
+    a_leased_job_carries_what_a_worker_needs,
+    oldest_first_and_fair_between_tenants,
+    a_job_that_went_back_lets_the_others_go_first,
+    one_running_job_per_document,
+    an_ended_lease_is_taken_over_and_its_holder_shut_out,
+    a_failed_try_waits_and_the_last_one_ends_it,
+    only_failed_jobs_of_the_newest_version_can_be_retried,
+    a_released_try_does_not_count,
+    tries_count_from_the_last_durable_stage,
+    a_superseded_try_does_not_return_to_the_queue,
+    many_workers_do_each_job_once,
 }

@@ -1,17 +1,15 @@
 //! Lists, pages and cursors.
 
-use ragstone_core::ports::{Catalog, DocumentFilter, JobFilter, PageRequest};
+use ragstone_core::ports::{DocumentFilter, JobFilter, PageRequest};
 use ragstone_core::{DocumentStatus, ErrorCode, JobStatus};
 
-use crate::support::{Fixture, document, tenant};
+use crate::support::{Fixture, contract, document, tenant};
 
 fn page(limit: u32, cursor: Option<String>) -> PageRequest {
     PageRequest { limit, cursor }
 }
 
-#[tokio::test]
-async fn documents_page_by_id_without_gaps() {
-    let f = Fixture::new().await;
+async fn documents_page_by_id_without_gaps(f: Fixture) {
     for id in ["ä/1", "b", "a", "c d", "e"] {
         f.put(id, "x").await;
     }
@@ -42,9 +40,7 @@ async fn documents_page_by_id_without_gaps() {
     assert!(all(by(Some(DocumentStatus::Failed))).await.is_empty());
 }
 
-#[tokio::test]
-async fn jobs_page_newest_first() {
-    let f = Fixture::new().await;
+async fn jobs_page_newest_first(f: Fixture) {
     let mut ids = Vec::new();
     for n in 0..5 {
         ids.push(f.put(&format!("d{n}"), "x").await.job.id);
@@ -60,9 +56,7 @@ async fn jobs_page_newest_first() {
     assert_eq!((done.items[0].id, done.items.len(), done.next_cursor), (ids[4], 1, None));
 }
 
-#[tokio::test]
-async fn nonsense_is_refused() {
-    let f = Fixture::new().await;
+async fn nonsense_is_refused(f: Fixture) {
     let bad = [page(0, None), page(1001, None), page(1, Some("zz".into())), page(1, Some("ff".into()))];
     for page in bad {
         let documents = f.catalog.documents(&tenant("t"), DocumentFilter::default(), page.clone()).await;
@@ -73,4 +67,10 @@ async fn nonsense_is_refused() {
     let not_a_number = page(1, Some("7a7a".into()));
     let jobs = f.catalog.jobs(&tenant("t"), JobFilter::default(), not_a_number).await;
     assert_eq!(jobs.unwrap_err().code, ErrorCode::InvalidArgument);
+}
+
+contract! {
+    documents_page_by_id_without_gaps,
+    jobs_page_newest_first,
+    nonsense_is_refused,
 }

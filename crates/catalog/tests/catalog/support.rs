@@ -1,13 +1,16 @@
-//! A catalog in a temporary directory with a clock that stands still until moved.
+//! A catalog with a clock that stands still until moved, on SQLite or PostgreSQL.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ragstone_catalog::SqliteCatalog;
+use ragstone_catalog::{Clock, PostgresCatalog, PostgresConfig, SqliteCatalog};
 use ragstone_core::ports::{Accepted, Catalog, LeasedJob, NewVersion, VersionText};
-use ragstone_core::{Chunk, Document, DocumentId, Metadata, Stage, TenantId};
+use ragstone_core::{Chunk, Document, DocumentId, Metadata, Priority, Stage, TenantId};
 use tempfile::TempDir;
+
+use crate::server;
 
 /// The lease of the tests.
 pub(crate) const TTL: Duration = Duration::from_secs(30);
@@ -26,24 +29,72 @@ impl Time {
     }
 }
 
+/// Runs every test of a file against every implementation.
+macro_rules! contract {
+    ($($name:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Fixture::sqlite().await).await;
+            })+
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::support::Fixture::postgres().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use contract;
+
+/// What a catalog stands on.
+pub(crate) enum Place {
+    Sqlite(TempDir),
+    Postgres(PostgresConfig),
+}
+
 /// A catalog and what it stands on.
 pub(crate) struct Fixture {
-    pub(crate) catalog: SqliteCatalog,
+    pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) time: Time,
-    pub(crate) dir: TempDir,
+    pub(crate) place: Place,
 }
 
 impl Fixture {
-    pub(crate) async fn new() -> Self {
-        let (dir, time) = (tempfile::tempdir().unwrap(), Time::default());
-        Self { catalog: open(&dir, &time).await, time, dir }
+    /// A new SQLite file.
+    pub(crate) async fn sqlite() -> Self {
+        Self::open(Place::Sqlite(tempfile::tempdir().unwrap()), Time::default()).await
+    }
+
+    /// A new database on the PostgreSQL server of this test binary.
+    pub(crate) async fn postgres() -> Self {
+        Self::open(Place::Postgres(server::new_catalog().await), Time::default()).await
+    }
+
+    async fn open(place: Place, time: Time) -> Self {
+        let now = time.clone();
+        let clock: Clock = Arc::new(move || now.now());
+        let catalog: Arc<dyn Catalog> = match &place {
+            Place::Sqlite(dir) => Arc::new(SqliteCatalog::open_with_clock(&file(dir), clock).await.unwrap()),
+            Place::Postgres(config) => Arc::new(PostgresCatalog::open_with_clock(config, clock).await.unwrap()),
+        };
+        Self { catalog, time, place }
     }
 
     /// Ends the process, as far as the catalog can tell, and starts another.
     pub(crate) async fn reopen(self) -> Self {
-        let Self { catalog, time, dir } = self;
+        let Self { catalog, time, place } = self;
         drop(catalog);
-        Self { catalog: open(&dir, &time).await, time, dir }
+        Self::open(place, time).await
+    }
+
+    /// Whoever held a lease is gone, and it shows.
+    pub(crate) async fn leases_end(&self) {
+        match self.place {
+            Place::Sqlite(_) => _ = self.catalog.release_all_leases().await.unwrap(),
+            Place::Postgres(_) => self.time.pass(TTL),
+        }
     }
 
     pub(crate) async fn put(&self, document: &str, content: &str) -> Accepted {
@@ -71,7 +122,7 @@ impl Fixture {
                 self.catalog.advance(&leased.lease, stage).await.unwrap();
             }
         }
-        self.catalog.complete(&leased.lease).await.unwrap()
+        self.catalog.complete(&leased.lease, &[]).await.unwrap()
     }
 
     pub(crate) async fn document(&self, id: &str) -> Document {
@@ -79,9 +130,9 @@ impl Fixture {
     }
 }
 
-async fn open(dir: &TempDir, time: &Time) -> SqliteCatalog {
-    let time = time.clone();
-    SqliteCatalog::open_with_clock(&dir.path().join("data/catalog.db"), Arc::new(move || time.now())).await.unwrap()
+/// Where the SQLite catalog of a directory is.
+pub(crate) fn file(dir: &TempDir) -> PathBuf {
+    dir.path().join("data/catalog.db")
 }
 
 pub(crate) fn tenant(id: &str) -> TenantId {
@@ -105,6 +156,7 @@ pub(crate) fn version(tenant_id: &str, document_id: &str, content: &str) -> NewV
         groups: vec!["staff".into()],
         fingerprint: content.into(),
         if_version: None,
+        priority: Priority::Normal,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
     }
 }

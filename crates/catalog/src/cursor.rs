@@ -3,12 +3,12 @@
 use ragstone_core::{Error, Result};
 
 /// A cursor that continues after `key`.
-pub(super) fn encode(key: &str) -> String {
+pub(crate) fn encode(key: &str) -> String {
     hex::encode(key)
 }
 
 /// The key a cursor continues after.
-pub(super) fn decode(cursor: &str) -> Result<String> {
+pub(crate) fn decode(cursor: &str) -> Result<String> {
     hex::decode(cursor)
         .ok()
         .and_then(|bytes| String::from_utf8(bytes).ok())

@@ -2,13 +2,14 @@
 
 use ragstone_core::ports::{Accepted, NewVersion};
 use ragstone_core::{
-    DocumentId, DocumentStatus, Error, Job, JobId, JobKind, JobStatus, Metadata, Result, Stage, TenantId,
+    DocumentId, DocumentStatus, Error, Job, JobId, JobKind, JobStatus, Metadata, Priority, Result, Stage, TenantId,
 };
-use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
+use sqlx::Row as _;
 
+use super::dialect::{Connection, lock_document, stored};
 use super::failure::Failure;
 use super::rows::{self, job_columns, to_int};
-use super::{SqliteCatalog, work};
+use super::{Store, work};
 
 /// The newest version of a document, as far as accepting the next one depends on it.
 struct Newest {
@@ -28,8 +29,10 @@ impl Newest {
     }
 }
 
-pub(super) async fn accept(catalog: &SqliteCatalog, version: NewVersion) -> Result<Accepted, Failure> {
-    let mut tx = catalog.begin().await?;
+pub(super) async fn accept(store: &Store, version: NewVersion) -> Result<Accepted, Failure> {
+    let mut tx = store.begin().await?;
+    let now = store.now(&mut tx).await?;
+    enter_document(&mut tx, &version, now).await?;
     let newest = newest(&mut tx, &version.tenant, &version.document_id).await?;
     check_if_version(version.if_version, newest.as_ref())?;
     if let Some(newest) = &newest
@@ -37,20 +40,22 @@ pub(super) async fn accept(catalog: &SqliteCatalog, version: NewVersion) -> Resu
     {
         return Ok(Accepted { job: newest.job.clone(), unchanged: true });
     }
-    let job = write_version(&mut tx, &version, JobKind::Ingest, next(newest.as_ref()), catalog.now()).await?;
-    work::supersede_waiting(&mut tx, &job, catalog.now()).await?;
+    let job = write_version(&mut tx, &version, JobKind::Ingest, next(newest.as_ref()), now).await?;
+    work::supersede_waiting(&mut tx, &job, now).await?;
     tx.commit().await?;
     Ok(Accepted { job, unchanged: false })
 }
 
 pub(super) async fn delete(
-    catalog: &SqliteCatalog,
+    store: &Store,
     tenant: &TenantId,
     document: &DocumentId,
     if_version: Option<u64>,
     traceparent: Option<String>,
 ) -> Result<Option<Job>, Failure> {
-    let mut tx = catalog.begin().await?;
+    let mut tx = store.begin().await?;
+    let now = store.now(&mut tx).await?;
+    lock_document(&mut tx, tenant, document).await?;
     let Some(newest) = newest(&mut tx, tenant, document).await? else { return Ok(None) };
     // A removal that failed for good may be asked for again; one that is done or under way is enough.
     if newest.is_tombstone() && !matches!(newest.job.status, JobStatus::Failed | JobStatus::Dead) {
@@ -71,9 +76,10 @@ pub(super) async fn delete(
         fingerprint: String::new(),
         if_version: None,
         traceparent,
+        priority: Priority::High,
     };
-    let job = write_version(&mut tx, &tombstone, JobKind::Delete, next(Some(&newest)), catalog.now()).await?;
-    work::supersede_waiting(&mut tx, &job, catalog.now()).await?;
+    let job = write_version(&mut tx, &tombstone, JobKind::Delete, next(Some(&newest)), now).await?;
+    work::supersede_waiting(&mut tx, &job, now).await?;
     tx.commit().await?;
     Ok(Some(job))
 }
@@ -96,17 +102,34 @@ fn check_if_version(wanted: Option<u64>, newest: Option<&Newest>) -> Result<()> 
     }
 }
 
-async fn newest(
-    tx: &mut SqliteConnection,
-    tenant: &TenantId,
-    document: &DocumentId,
-) -> Result<Option<Newest>, Failure> {
+/// Makes sure that the document has a row, and locks it: of two callers who bring the same new document, the second waits
+/// here and then finds the first one's version. Version 0 never outlives the transaction.
+async fn enter_document(tx: &mut Connection, version: &NewVersion, now: i64) -> Result<(), Failure> {
+    sqlx::query("INSERT INTO tenants (tenant, corpus_generation) VALUES ($1, 0) ON CONFLICT (tenant) DO NOTHING")
+        .bind(version.tenant.as_str())
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO documents (tenant, document_id, version, status, created_at, updated_at) \
+         VALUES ($1, $2, 0, $3, $4, $4) \
+         ON CONFLICT (tenant, document_id) DO UPDATE SET version = documents.version WHERE FALSE",
+    )
+    .bind(version.tenant.as_str())
+    .bind(version.document_id.as_str())
+    .bind(DocumentStatus::Processing.as_str())
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+async fn newest(tx: &mut Connection, tenant: &TenantId, document: &DocumentId) -> Result<Option<Newest>, Failure> {
     let row = sqlx::query(concat!(
         "SELECT ",
         job_columns!(),
         ", v.fingerprint, v.status AS version_status FROM documents d \
          JOIN versions v USING (tenant, document_id, version) JOIN jobs j USING (tenant, document_id, version) \
-         WHERE d.tenant = ? AND d.document_id = ?"
+         WHERE d.tenant = $1 AND d.document_id = $2 AND j.index_name IS NULL"
     ))
     .bind(tenant.as_str())
     .bind(document.as_str())
@@ -122,64 +145,63 @@ async fn newest(
     .transpose()
 }
 
-/// Writes document, version and job rows of `version`, which gets `number`.
+/// Writes version and job rows of `version`, which gets `number`, and makes it the newest.
 async fn write_version(
-    tx: &mut Transaction<'static, Sqlite>,
+    tx: &mut Connection,
     version: &NewVersion,
     kind: JobKind,
     number: u64,
     now: i64,
 ) -> Result<Job, Failure> {
     let (tenant, document) = (version.tenant.as_str(), version.document_id.as_str());
-    sqlx::query("INSERT INTO tenants VALUES (?, 0) ON CONFLICT DO NOTHING").bind(tenant).execute(&mut **tx).await?;
     sqlx::query(
-        "INSERT INTO documents (tenant, document_id, version, status, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5) \
-         ON CONFLICT DO UPDATE SET version = ?3, status = ?4, updated_at = ?5",
+        "UPDATE documents SET version = $3, status = $4, updated_at = $5 WHERE tenant = $1 AND document_id = $2",
     )
     .bind(tenant)
     .bind(document)
     .bind(to_int(number))
     .bind(DocumentStatus::Processing.as_str())
     .bind(now)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     sqlx::query(
         "INSERT INTO versions (tenant, document_id, version, status, title, media_type, bytes, content_hash, \
          needs_body, metadata, groups, fingerprint, traceparent, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8 <> '', ?9, ?10, ?11, ?12, ?13)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(tenant)
     .bind(document)
     .bind(to_int(number))
     .bind(DocumentStatus::Processing.as_str())
-    .bind(&version.title)
+    .bind(stored(&version.title))
     .bind(&version.media_type)
     .bind(to_int(version.bytes))
     .bind(&version.content_hash)
+    .bind(!version.content_hash.is_empty())
     .bind(serde_json::to_string(&version.metadata)?)
     .bind(serde_json::to_string(&version.groups)?)
     .bind(&version.fingerprint)
     .bind(&version.traceparent)
     .bind(now)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
+    let id = JobId::generate();
     // A removal has nothing to extract, embed or publish.
     let stage = if kind == JobKind::Delete { Stage::Clean } else { Stage::Extract };
-    let id = JobId::generate();
     sqlx::query(
-        "INSERT INTO jobs (job_id, tenant, document_id, version, kind, status, stage, wake_at, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8)",
+        "INSERT INTO jobs (job_id, tenant, document_id, version, kind, priority, status, stage, wake_at, created_at, \
+         updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $9)",
     )
     .bind(id.to_string())
     .bind(tenant)
     .bind(document)
     .bind(to_int(number))
     .bind(kind.as_str())
+    .bind(i64::from(version.priority.rank()))
     .bind(JobStatus::Queued.as_str())
     .bind(stage.as_str())
     .bind(now)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     rows::find_job(tx, id).await
 }

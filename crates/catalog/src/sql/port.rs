@@ -1,0 +1,165 @@
+//! The port, call by call.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use ragstone_core::ports::{
+    Accepted, Catalog, DocumentFilter, JobFilter, Lease, LeasedJob, LiveDocument, NewVersion, Page, PageRequest,
+    Record, Unfinished, VersionText,
+};
+use ragstone_core::{
+    Document, DocumentId, DocumentVersion, Error, Hit, Index, IndexName, IndexSpec, Job, JobId, JobKind, JobStatus,
+    KeywordQuery, Result, Stage, TenantId,
+};
+
+use super::{Store, accept, complete, export, import, indexes, keyword, queue, read, work};
+
+#[async_trait]
+impl Catalog for Store {
+    async fn accept(&self, version: NewVersion) -> Result<Accepted> {
+        self.limited(accept::accept(self, version)).await
+    }
+
+    async fn delete(
+        &self,
+        tenant: &TenantId,
+        document: &DocumentId,
+        if_version: Option<u64>,
+        traceparent: Option<String>,
+    ) -> Result<Option<Job>> {
+        self.limited(accept::delete(self, tenant, document, if_version, traceparent)).await
+    }
+
+    async fn document(&self, tenant: &TenantId, document: &DocumentId) -> Result<Option<Document>> {
+        self.limited(read::document(self, tenant, document)).await
+    }
+
+    async fn documents(&self, tenant: &TenantId, filter: DocumentFilter, page: PageRequest) -> Result<Page<Document>> {
+        self.limited(read::documents(self, tenant, filter, page)).await
+    }
+
+    async fn history(&self, tenant: &TenantId, document: &DocumentId) -> Result<Vec<DocumentVersion>> {
+        self.limited(read::history(self, tenant, document)).await
+    }
+
+    async fn job(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>> {
+        self.limited(read::job(self, tenant, job)).await
+    }
+
+    async fn jobs(&self, tenant: &TenantId, filter: JobFilter, page: PageRequest) -> Result<Page<Job>> {
+        self.limited(read::jobs(self, tenant, filter, page)).await
+    }
+
+    async fn retry(&self, tenant: &TenantId, job: JobId) -> Result<Job> {
+        self.limited(queue::retry(self, tenant, job)).await
+    }
+
+    async fn lease(&self, worker: &str, ttl: Duration) -> Result<Option<LeasedJob>> {
+        self.limited(queue::lease(self, worker, ttl)).await
+    }
+
+    async fn heartbeat(&self, lease: &Lease, ttl: Duration, progress: f32) -> Result<bool> {
+        self.limited(queue::heartbeat(self, lease, ttl, progress)).await
+    }
+
+    async fn store_text(&self, lease: &Lease, text: VersionText) -> Result<()> {
+        self.limited(work::store_text(self, lease, text)).await
+    }
+
+    async fn text(&self, lease: &Lease) -> Result<VersionText> {
+        self.limited(work::text(self, lease)).await
+    }
+
+    async fn advance(&self, lease: &Lease, stage: Stage) -> Result<()> {
+        self.limited(work::advance(self, lease, stage)).await
+    }
+
+    async fn superseded(&self, lease: &Lease) -> Result<bool> {
+        self.limited(work::superseded(self, lease)).await
+    }
+
+    async fn complete(&self, lease: &Lease, written: &[IndexName]) -> Result<Vec<String>> {
+        self.limited(complete::complete(self, lease, written)).await
+    }
+
+    async fn fail(&self, lease: &Lease, error: &Error, outcome: JobStatus, retry_in: Duration) -> Result<Job> {
+        self.limited(queue::fail(self, lease, error, outcome, retry_in)).await
+    }
+
+    async fn release(&self, lease: &Lease, reason: Option<&Error>, retry_in: Duration) -> Result<()> {
+        self.limited(queue::release(self, lease, reason, retry_in)).await
+    }
+
+    async fn release_all_leases(&self) -> Result<u64> {
+        self.limited(queue::release_all_leases(self)).await
+    }
+
+    async fn queue_depth(&self) -> Result<(u64, u64, u64)> {
+        self.limited(read::queue_depth(self)).await
+    }
+
+    async fn corpus_generation(&self, tenant: &TenantId) -> Result<u64> {
+        self.limited(read::corpus_generation(self, tenant)).await
+    }
+
+    async fn keyword_search(&self, query: KeywordQuery) -> Result<Vec<Hit>> {
+        self.limited(keyword::search(self, query)).await
+    }
+
+    async fn live_documents(&self, after: Option<&(TenantId, DocumentId)>, limit: u32) -> Result<Vec<LiveDocument>> {
+        self.limited(read::live_documents(self, after, limit)).await
+    }
+
+    async fn live_count(&self) -> Result<u64> {
+        self.limited(read::live_count(self)).await
+    }
+
+    async fn indexes(&self) -> Result<Vec<Index>> {
+        self.limited(indexes::all(self)).await
+    }
+
+    async fn add_index(&self, spec: &IndexSpec) -> Result<Index> {
+        Ok(indexes::add(self, spec).await?)
+    }
+
+    async fn serve_index(&self, name: &IndexName) -> Result<()> {
+        self.limited(indexes::serve(self, name)).await
+    }
+
+    async fn remove_index(&self, name: &IndexName) -> Result<()> {
+        Ok(indexes::remove(self, name).await?)
+    }
+
+    async fn enqueue(&self, kind: JobKind, index: &IndexName, documents: &[(TenantId, DocumentId)]) -> Result<u64> {
+        Ok(indexes::enqueue(self, kind, index, documents).await?)
+    }
+
+    async fn unfinished(&self, kind: JobKind, index: &IndexName) -> Result<Unfinished> {
+        self.limited(indexes::unfinished(self, kind, index)).await
+    }
+
+    async fn retry_unfinished(&self, kind: JobKind, index: &IndexName) -> Result<u64> {
+        Ok(indexes::retry_unfinished(self, kind, index).await?)
+    }
+
+    async fn bodies_in_use(&self, hashes: &[String]) -> Result<Vec<String>> {
+        self.limited(read::bodies_in_use(self, hashes)).await
+    }
+
+    fn export(&self) -> BoxStream<'_, Result<Record>> {
+        export::export(self)
+    }
+
+    async fn import(&self, records: BoxStream<'_, Result<Record>>) -> Result<u64> {
+        Ok(import::import(self, records).await?)
+    }
+
+    async fn close(&self) {
+        self.close_connections().await;
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.limited(self.probe()).await
+    }
+}
