@@ -40,6 +40,12 @@ pub struct Config {
     pub embed_timeout_ms: u64,
     /// A query's share for searching, in milliseconds.
     pub search_timeout_ms: u64,
+    /// Of a query that is to be reranked: how many times as many passages as asked for are searched to choose from.
+    pub rerank_factor: u32,
+    /// The most passages that are reranked, 1 to 100, unless more are asked for.
+    pub rerank_max_candidates: u32,
+    /// A query's share for reranking, in milliseconds; when it is over, the search's own order stands.
+    pub rerank_timeout_ms: u64,
     /// The most tokens of passages a model is given, estimated; the lowest ranked passages are left out.
     pub context_tokens: usize,
     /// Whether the text of queries may be written to the log.
@@ -65,6 +71,9 @@ impl Default for Config {
             upload_timeout_ms: 120_000,
             embed_timeout_ms: 2_000,
             search_timeout_ms: 3_000,
+            rerank_factor: 4,
+            rerank_max_candidates: 50,
+            rerank_timeout_ms: 1_000,
             context_tokens: 3_000,
             log_queries: false,
             auth: AuthConfig::default(),
@@ -90,6 +99,9 @@ impl ServiceConfig for Config {
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("{key} must be at least 1"));
+        }
+        if self.rerank_factor == 0 || !(1..=100).contains(&self.rerank_max_candidates) {
+            return Err("rerank_factor must be at least 1, rerank_max_candidates 1 to 100".to_owned());
         }
         if self.upload_memory_bytes < self.max_body_bytes {
             return Err("upload_memory_bytes must be at least max_body_bytes".to_owned());
@@ -118,6 +130,11 @@ impl Config {
     pub(crate) fn search_timeout(&self) -> Duration {
         Duration::from_millis(self.search_timeout_ms)
     }
+
+    /// A query's share for reranking.
+    pub(crate) fn rerank_timeout(&self) -> Duration {
+        Duration::from_millis(self.rerank_timeout_ms)
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +148,8 @@ mod tests {
         assert!(small.check().is_err_and(|problem| problem.contains("upload_memory_bytes")));
         let none = Config { context_tokens: 0, ..Config::default() };
         assert!(none.check().is_err_and(|problem| problem.contains("context_tokens")));
+        let many = Config { rerank_max_candidates: 101, ..Config::default() };
+        assert!(many.check().is_err_and(|problem| problem.contains("rerank_max_candidates")));
         let open = Config { listen: SocketAddr::from(([0, 0, 0, 0], 80)), ..Config::default() };
         assert!(open.check().is_err_and(|problem| problem.contains("0.0.0.0:80")));
     }

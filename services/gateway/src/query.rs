@@ -6,6 +6,7 @@ mod embed;
 mod generate;
 mod input;
 mod pack;
+mod rerank;
 pub(crate) mod rest;
 mod retrieve;
 mod sentences;
@@ -29,6 +30,7 @@ use crate::app::App;
 
 pub(crate) use embed::embed;
 pub(crate) use input::{QueryInput, SearchInput};
+pub(crate) use rerank::{candidates, rerank};
 pub(crate) use retrieve::retrieve;
 pub(crate) use trail::{Timings, Trail};
 
@@ -123,11 +125,13 @@ async fn answer(
     // 5. Embed the question.
     let embedded = embed(app, &question.search, deadline, &mut trail).await?;
     // 6. Search.
-    let found = retrieve(app, caller, &question.search, embedded, deadline, &mut trail).await?;
+    let wanted = candidates(&question.search, &app.config);
+    let found = retrieve(app, caller, &wanted, embedded, deadline, &mut trail).await?;
     let sources_complete = !found.shards.is_partial();
-    // 7. Rerank: none is configured, the search's order stands.
+    // 7. Rerank, if that was asked for.
+    let hits = rerank(app, &question.search, found.hits, deadline, &mut trail).await;
     // 8. Pack the context into its budget.
-    let contexts = Arc::new(pack::pack(found.hits, app.config.context_tokens));
+    let contexts = Arc::new(pack::pack(hits, app.config.context_tokens));
     emit(out, Event::Contexts(Arc::clone(&contexts))).await?;
     // 9. Generate; from nothing no model is asked.
     let written = if contexts.is_empty() {

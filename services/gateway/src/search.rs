@@ -1,4 +1,4 @@
-//! Finding passages without writing an answer: steps 3, 5 and 6 of a query.
+//! Finding passages without writing an answer: steps 3, 5, 6 and 7 of a query.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::extract;
 use crate::problem::Problem;
 use crate::query::view::{HitView, TimingsView};
-use crate::query::{SearchInput, Trail, embed, retrieve};
+use crate::query::{SearchInput, Trail, candidates, embed, rerank, retrieve};
 
 /// What was found, and how.
 pub(crate) struct Found {
@@ -35,7 +35,8 @@ pub(crate) async fn search(app: &App, caller: &Principal, input: SearchInput, de
     let mut trail = Trail::default();
     let search = input.check(app.config.max_query_chars)?;
     let embedded = embed(app, &search, deadline, &mut trail).await?;
-    let result = retrieve(app, caller, &search, embedded, deadline, &mut trail).await?;
+    let mut result = retrieve(app, caller, &candidates(&search, &app.config), embedded, deadline, &mut trail).await?;
+    result.hits = rerank(app, &search, result.hits, deadline, &mut trail).await;
     trail.timings.total = started.elapsed();
     Ok(Found { result, trail })
 }

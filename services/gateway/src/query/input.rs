@@ -1,6 +1,6 @@
 //! Step 3 of a query: what a question may be, checked once for REST and gRPC.
 
-use ragstone_core::{Error, ErrorCode, Filter, Result, SearchMode};
+use ragstone_core::{Error, Filter, Result, SearchMode};
 use serde::Deserialize;
 
 /// How many passages are retrieved when the caller does not say.
@@ -62,6 +62,8 @@ pub(crate) struct Search {
     pub mode: SearchMode,
     /// Further conditions.
     pub filter: Filter,
+    /// Whether hits are ranked again by a reranker.
+    pub rerank: bool,
 }
 
 /// A question that passed every check.
@@ -79,7 +81,7 @@ impl QueryInput {
     /// Checks everything about a question.
     ///
     /// # Errors
-    /// `InvalidArgument` naming the field; `Unprocessable` for what this installation cannot do.
+    /// `InvalidArgument` naming the field.
     pub(crate) fn check(self, max_chars: usize) -> Result<Question> {
         let Self { query, k, filter, mode, rerank, max_tokens, temperature, .. } = self;
         let search = SearchInput { query, k, mode, filter, rerank }.check(max_chars)?;
@@ -115,12 +117,9 @@ impl SearchInput {
         if !(1..=MAX_K).contains(&k) {
             return Err(Error::invalid(format!("k is {k}; it must lie within 1 and {MAX_K}")));
         }
-        if self.rerank == Some(true) {
-            return Err(Error::new(ErrorCode::Unprocessable, "no reranker is configured here; leave rerank out"));
-        }
         let filter = self.filter.unwrap_or_default();
         filter.validate()?;
-        Ok(Search { text, k, mode: self.mode.unwrap_or_default(), filter })
+        Ok(Search { text, k, mode: self.mode.unwrap_or_default(), filter, rerank: self.rerank.unwrap_or_default() })
     }
 }
 
@@ -155,7 +154,8 @@ mod tests {
     #[test]
     fn defaults_are_filled_in() {
         let question = QueryInput { query: "why?".to_owned(), ..QueryInput::default() }.check(10).unwrap();
-        let search = Search { text: "why?".to_owned(), k: 5, mode: SearchMode::Hybrid, filter: Filter::default() };
+        let (text, mode, filter) = ("why?".to_owned(), SearchMode::Hybrid, Filter::default());
+        let search = Search { text, k: 5, mode, filter, rerank: false };
         assert_eq!(question, Question { search, max_tokens: 0, temperature: None });
     }
 
@@ -192,7 +192,6 @@ mod tests {
             (QueryInput { temperature: Some(-0.1), ..base.clone() }, "temperature"),
             (QueryInput { temperature: Some(2.1), ..base.clone() }, "temperature"),
             (QueryInput { temperature: Some(f32::NAN), ..base.clone() }, "temperature"),
-            (QueryInput { rerank: Some(true), ..base.clone() }, "rerank"),
         ];
         for (input, says) in bad {
             assert!(input.check(10).unwrap_err().message.contains(says), "{says}");

@@ -78,6 +78,10 @@ pub(crate) fn hit(document: &str, content: &str, score: f32) -> v1::Hit {
 /// The three stateless backends.
 pub(crate) struct Backends {
     pub(crate) embedding: Mutex<Mood>,
+    /// By default there is no reranker.
+    pub(crate) reranking: Mutex<Mood>,
+    /// The reranker's scores; fewer than passages are sent as they are.
+    pub(crate) scores: Mutex<Vec<f32>>,
     pub(crate) retrieval: Mutex<Mood>,
     pub(crate) hits: Mutex<Vec<v1::Hit>>,
     pub(crate) shards: Mutex<v1::Shards>,
@@ -87,6 +91,8 @@ pub(crate) struct Backends {
     /// The last search and the last question.
     pub(crate) retrieved: Mutex<Option<v1::RetrieveRequest>>,
     pub(crate) generated: Mutex<Option<v1::GenerateRequest>>,
+    /// The last question and passages to score.
+    pub(crate) reranked: Mutex<Option<v1::RerankRequest>>,
     /// Fires when a script comes to its `Hang`.
     pub(crate) hanging: Arc<Notify>,
     /// Fires when an answer's stream is dropped before its script's end.
@@ -97,6 +103,8 @@ impl Default for Backends {
     fn default() -> Self {
         Self {
             embedding: Mutex::new(Mood::Fine),
+            reranking: Mutex::new(Mood::Fails(ErrorCode::NotFound)),
+            scores: Mutex::default(),
             retrieval: Mutex::new(Mood::Fine),
             hits: Mutex::new(vec![
                 hit("tram", "The tram opened in 1901. Tickets cost two crowns.", 0.75),
@@ -112,6 +120,7 @@ impl Default for Backends {
             ]),
             retrieved: Mutex::new(None),
             generated: Mutex::new(None),
+            reranked: Mutex::new(None),
             hanging: Arc::default(),
             cancelled: Arc::default(),
         }
@@ -148,8 +157,15 @@ impl EmbeddingService for Shared {
         Err(Status::unimplemented("the gateway does not ask"))
     }
 
-    async fn rerank(&self, _: Request<v1::RerankRequest>) -> Result<Response<v1::RerankResponse>, Status> {
-        Err(Status::not_found("no reranker is configured"))
+    async fn rerank(&self, request: Request<v1::RerankRequest>) -> Result<Response<v1::RerankResponse>, Status> {
+        let mood = *self.0.reranking.lock().unwrap();
+        *self.0.reranked.lock().unwrap() = Some(request.into_inner());
+        mood.act().await?;
+        let mut scores = self.0.scores.lock().unwrap().clone();
+        if mood == Mood::Nonsense {
+            scores[0] = f32::NAN;
+        }
+        Ok(Response::new(v1::RerankResponse { scores, model: "reranker".to_owned() }))
     }
 }
 
@@ -165,7 +181,10 @@ impl IndexService for Shared {
         Ok(Response::new(v1::ScanIndexesResponse { indexes: spec.map(entry).into_iter().collect() }))
     }
 
-    async fn create_index(&self, _: Request<v1::CreateIndexRequest>) -> Result<Response<v1::CreateIndexResponse>, Status> {
+    async fn create_index(
+        &self,
+        _: Request<v1::CreateIndexRequest>,
+    ) -> Result<Response<v1::CreateIndexResponse>, Status> {
         Err(Status::unimplemented("the gateway does not change indexes"))
     }
 
@@ -173,23 +192,38 @@ impl IndexService for Shared {
         Err(Status::unimplemented("the gateway does not change indexes"))
     }
 
-    async fn remove_index(&self, _: Request<v1::RemoveIndexRequest>) -> Result<Response<v1::RemoveIndexResponse>, Status> {
+    async fn remove_index(
+        &self,
+        _: Request<v1::RemoveIndexRequest>,
+    ) -> Result<Response<v1::RemoveIndexResponse>, Status> {
         Err(Status::unimplemented("the gateway does not change indexes"))
     }
 
-    async fn read_topology(&self, _: Request<v1::ReadTopologyRequest>) -> Result<Response<v1::ReadTopologyResponse>, Status> {
+    async fn read_topology(
+        &self,
+        _: Request<v1::ReadTopologyRequest>,
+    ) -> Result<Response<v1::ReadTopologyResponse>, Status> {
         Err(Status::unimplemented("the gateway does not change indexes"))
     }
 
-    async fn begin_reshard(&self, _: Request<v1::BeginReshardRequest>) -> Result<Response<v1::BeginReshardResponse>, Status> {
+    async fn begin_reshard(
+        &self,
+        _: Request<v1::BeginReshardRequest>,
+    ) -> Result<Response<v1::BeginReshardResponse>, Status> {
         Err(Status::unimplemented("the gateway does not change indexes"))
     }
 
-    async fn move_document(&self, _: Request<v1::MoveDocumentRequest>) -> Result<Response<v1::MoveDocumentResponse>, Status> {
+    async fn move_document(
+        &self,
+        _: Request<v1::MoveDocumentRequest>,
+    ) -> Result<Response<v1::MoveDocumentResponse>, Status> {
         Err(Status::unimplemented("the gateway does not change indexes"))
     }
 
-    async fn finish_reshard(&self, _: Request<v1::FinishReshardRequest>) -> Result<Response<v1::FinishReshardResponse>, Status> {
+    async fn finish_reshard(
+        &self,
+        _: Request<v1::FinishReshardRequest>,
+    ) -> Result<Response<v1::FinishReshardResponse>, Status> {
         Err(Status::unimplemented("the gateway does not change indexes"))
     }
 }

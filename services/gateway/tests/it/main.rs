@@ -9,6 +9,7 @@ mod jobs;
 mod overload;
 mod problems;
 mod query;
+mod rerank;
 mod search;
 mod stack;
 mod stream;
