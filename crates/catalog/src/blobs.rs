@@ -19,12 +19,11 @@ pub use s3::S3Blobs;
 pub use secret::Secret;
 
 /// The store that `config` describes: S3 when a bucket is named, else a directory, `blobs` in `data_dir` unless another is
-/// named. Credentials for S3 that the configuration does not have are taken from `env`, the process's environment. An S3
-/// that does not answer is no reason to fail: its calls do until it does.
+/// named. Credentials for S3 that the configuration does not have are taken from `env`, the process's environment.
 ///
 /// # Errors
-/// `InvalidArgument`, naming the key, when a setting cannot be used or S3 refuses it; `StorageFull` or `Internal` when
-/// the directory cannot be used.
+/// `InvalidArgument`, naming the key, when a setting cannot be used or S3 refuses it; `Unavailable` when
+/// S3 does not answer; `StorageFull` or `Internal` when the directory cannot be used.
 pub async fn open_blobs(
     config: &BlobsConfig,
     data_dir: &Path,

@@ -14,7 +14,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::path::Path as Key;
 use object_store::{BackoffConfig, Certificate, ClientOptions, RetryConfig};
 use ragstone_core::ports::BlobStore;
-use ragstone_core::{Error, ErrorCode, Result};
+use ragstone_core::{Error, Result};
 
 use super::S3Config;
 use super::objects::Objects;
@@ -47,8 +47,8 @@ impl S3Blobs {
     /// Opens the bucket and writes a few bytes to it. Credentials that `config` does not have are taken from `env`.
     ///
     /// # Errors
-    /// `InvalidArgument`, naming the key, when a setting cannot be used or the store refuses it; `Internal` when the
-    /// process has not installed a TLS provider. A store that does not answer is no error.
+    /// `InvalidArgument`, naming the key, when a setting cannot be used or the store refuses it; `Unavailable` when it
+    /// does not answer; `Internal` when the process has not installed a TLS provider.
     pub async fn open(config: &S3Config, env: &HashMap<String, String>) -> Result<Self> {
         config.validate()?;
         // The HTTP client would panic.
@@ -58,13 +58,8 @@ impl S3Blobs {
         let store = builder(config, env)?.build().map_err(|e| refused("ingestion.blobs.s3 cannot be used", e))?;
         let prefix = Key::parse(&config.prefix).map_err(|e| refused("ingestion.blobs.s3.prefix cannot be used", e))?;
         let blobs = Self(Objects { store: Arc::new(store), prefix, error: for_callers, check_error: for_operators });
-        match blobs.check().await {
-            Err(error) if error.code == ErrorCode::Unavailable => {
-                tracing::warn!(problem = error.chain(), "no connection to S3 yet");
-                Ok(blobs)
-            }
-            outcome => outcome.map(|()| blobs),
-        }
+        blobs.check().await?;
+        Ok(blobs)
     }
 }
 
