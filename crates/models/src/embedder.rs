@@ -22,7 +22,7 @@ pub use config::EmbedderConfig;
 
 use crate::{
     digest::{FileState, check_bytes, short_hash},
-    manifest::{FileRole, ModelSpec},
+    manifest::{FileRole, ModelKind, ModelSpec},
     store::{ModelStore, blocking},
 };
 use network::{Encoder, Network};
@@ -39,10 +39,11 @@ impl LocalEmbedder {
     /// Loads the model `id` from the store, checking the hash of every file, and runs it once.
     ///
     /// # Errors
-    /// `NotFound` for an unknown id; `Unavailable` when a file is missing or corrupt, saying how to pull it;
+    /// `NotFound` for an unknown id; `InvalidArgument` for a model that is no embedder; `Unavailable` when a file is missing or corrupt, saying how to pull it;
     /// `Internal` when the model cannot be used.
     pub async fn load(store: &ModelStore, id: &str, config: &EmbedderConfig) -> Result<Self> {
-        let (model, dir, config) = (store.manifest().get(id)?.clone(), store.dir().join(id), config.clone());
+        let (model, dir, config) =
+            (store.manifest().get(id)?.of_kind(ModelKind::Embedder)?.clone(), store.dir().join(id), config.clone());
         blocking(move || {
             let read = |role: FileRole| {
                 let file = model.file(role)?;

@@ -1,4 +1,4 @@
-//! Local models: obtaining them, embedding texts with them, and the extractive answerer.
+//! Local models: obtaining them, embedding texts with them, answering with them, and the extractive answerer.
 //!
 //! [`ModelStore`] knows which models exist (an embedded [`Manifest`]), which of them are on this machine, and pulls
 //! them. [`LocalEmbedder`] loads one and implements [`ragstone_core::ports::Embedder`]:
@@ -20,12 +20,16 @@
 mod digest;
 mod embedder;
 pub mod extractive;
+mod llm;
 mod manifest;
 mod progress;
 mod pull;
 mod store;
 
 pub use embedder::{EmbedderConfig, LocalEmbedder};
+#[cfg(feature = "local-llm")]
+pub use llm::LocalChat;
+pub use llm::{LocalChatConfig, Place};
 pub use manifest::{DEFAULT_EMBEDDER, FileRole, FileSpec, Manifest, ModelKind, ModelSpec, Source};
 pub use progress::Progress;
 pub use store::{ModelState, ModelStatus, ModelStore};

@@ -20,6 +20,18 @@ pub struct Manifest {
 pub enum ModelKind {
     /// Texts to vectors.
     Embedder,
+    /// Answers to questions; only a program built with the feature `local-llm` runs it.
+    Chat,
+}
+
+impl ModelKind {
+    /// In words, with the article.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedder => "an embedder",
+            Self::Chat => "a chat model",
+        }
+    }
 }
 
 /// One model.
@@ -32,11 +44,13 @@ pub struct ModelSpec {
     pub kind: ModelKind,
     /// SPDX id of the weights' licence.
     pub license: String,
-    /// Length of its vectors.
+    /// Length of its vectors; 0 for a model that makes none.
+    #[serde(default)]
     pub dimension: usize,
-    /// The longest input in tokens, special tokens counted.
+    /// The longest input in tokens, special tokens counted; for a chat model, input and answer together.
     pub max_tokens: usize,
-    /// How many special tokens are put around every text.
+    /// How many special tokens are put around every text; 0 for a chat model, whose template is in its file.
+    #[serde(default)]
     pub special_tokens: usize,
     /// All files it needs.
     pub files: Vec<FileSpec>,
@@ -50,6 +64,8 @@ pub enum FileRole {
     Weights,
     /// The tokenizer, in the JSON form of the `tokenizers` library.
     Tokenizer,
+    /// Weights, tokenizer and chat template in one GGUF file.
+    Gguf,
 }
 
 /// One file of a model.
@@ -115,6 +131,17 @@ impl Manifest {
 }
 
 impl ModelSpec {
+    /// The same, if it is of this kind.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when it is of another.
+    pub(crate) fn of_kind(&self, kind: ModelKind) -> Result<&Self> {
+        if self.kind == kind {
+            return Ok(self);
+        }
+        Err(Error::invalid(format!("the model `{}` is {}, not {}", self.id, self.kind.as_str(), kind.as_str())))
+    }
+
     /// The file with this role.
     ///
     /// # Errors
@@ -153,10 +180,15 @@ mod tests {
         let manifest = Manifest::builtin().unwrap();
         assert!(manifest.get(DEFAULT_EMBEDDER).is_ok());
         for model in &manifest.models {
-            for role in [FileRole::Weights, FileRole::Tokenizer] {
-                model.file(role).unwrap();
+            let roles: &[FileRole] = match model.kind {
+                ModelKind::Embedder => &[FileRole::Weights, FileRole::Tokenizer],
+                ModelKind::Chat => &[FileRole::Gguf],
+            };
+            for role in roles {
+                model.file(*role).unwrap();
             }
-            assert!(model.max_tokens > model.special_tokens && model.dimension > 0);
+            assert!(model.max_tokens > model.special_tokens);
+            assert_eq!(model.dimension > 0, model.kind == ModelKind::Embedder);
             for file in &model.files {
                 for name in [&model.id, &file.name] {
                     assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{name}");
@@ -166,6 +198,15 @@ mod tests {
                 assert!(file.size > 0 && !file.sources.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn a_model_is_used_only_for_what_it_is() {
+        let manifest = Manifest::builtin().unwrap();
+        let embedder = manifest.get(DEFAULT_EMBEDDER).unwrap();
+        assert!(embedder.of_kind(ModelKind::Embedder).is_ok());
+        let error = embedder.of_kind(ModelKind::Chat).unwrap_err();
+        assert_eq!(error.message, format!("the model `{DEFAULT_EMBEDDER}` is an embedder, not a chat model"));
     }
 
     #[test]
