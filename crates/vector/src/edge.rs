@@ -2,6 +2,7 @@
 
 mod census;
 mod config;
+mod directory;
 mod engine;
 #[cfg(test)]
 mod faults;
@@ -18,6 +19,8 @@ mod reshard;
 mod shard;
 mod store;
 mod transfer;
+#[cfg(test)]
+mod under_way;
 
 pub use config::EdgeConfig;
 pub use indexes::EdgeIndexes;

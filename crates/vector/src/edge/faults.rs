@@ -14,11 +14,11 @@ use crate::{EdgeConfig, EdgeIndexes, EdgeStore};
 
 const DIMENSION: usize = 4;
 
-fn config(directory: &std::path::Path) -> EdgeConfig {
+pub(crate) fn config(directory: &std::path::Path) -> EdgeConfig {
     EdgeConfig { path: directory.join("index"), shard_timeout_ms: 20_000, ..EdgeConfig::default() }
 }
 
-async fn open(config: EdgeConfig) -> Arc<EdgeStore> {
+pub(crate) async fn open(config: EdgeConfig) -> Arc<EdgeStore> {
     let indexes = EdgeIndexes::open(config).await.unwrap();
     indexes.create(&IndexSpec::of("model", "r", DIMENSION)).await.unwrap();
     indexes.store(None).await.unwrap()
@@ -43,7 +43,7 @@ async fn put(store: &EdgeStore, document: &str, version: u64, content: String) {
     store.publish(&TenantId::new("t").unwrap(), &DocumentId::new(document).unwrap(), version, 1).await.unwrap();
 }
 
-fn query() -> VectorQuery {
+pub(crate) fn query() -> VectorQuery {
     VectorQuery {
         access: Access { tenant: TenantId::new("t").unwrap(), groups: GroupAccess::All },
         text: "apple".to_owned(),
@@ -55,7 +55,7 @@ fn query() -> VectorQuery {
 }
 
 /// Ten documents, some on each of the two shards.
-async fn ten(store: &EdgeStore) {
+pub(crate) async fn ten(store: &EdgeStore) {
     for n in 0..10 {
         put(store, &format!("d{n}"), 1, "apple".to_owned()).await;
     }
@@ -163,6 +163,36 @@ async fn a_flush_beside_an_update_breaks_the_shard_but_not_the_process() {
     let points = store.all_points().await.unwrap();
     assert!(points.iter().all(|point| point.live), "{points:?}");
     assert_eq!(store.count().await.unwrap(), 10);
+}
+
+#[tokio::test]
+async fn the_languages_of_a_shard_are_known_when_it_heals() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(config(directory.path())).await;
+    ten(&store).await;
+    let mut german = point("haus", 1, "Die Häuser".to_owned());
+    german.language = Some("deu".to_owned());
+    store.upsert_staged(vec![german]).await.unwrap();
+    store.publish(&TenantId::new("t").unwrap(), &DocumentId::new("haus").unwrap(), 1, 1).await.unwrap();
+    let shards = store.shards.now();
+    let shard = shards.place("t", "haus").unwrap();
+    let path = store.shards.directory.join(&shard.name);
+    let aside = directory.path().join("aside");
+    let name = shard.name.clone();
+    store.close().await.unwrap();
+    drop((shards, store));
+    std::fs::rename(&path, &aside).unwrap();
+    // Nothing can be opened where a file is.
+    std::fs::write(&path, "").unwrap();
+    let store = open(config(directory.path())).await;
+    assert_eq!(store.unhealthy_shards().await, [name.as_str()]);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    let healed = store.shards.now().shards[&name].clone();
+    tokio::task::spawn_blocking(move || healed.reopen(true)).await.unwrap().unwrap();
+    let search = VectorQuery { text: "Haus".to_owned(), mode: SearchMode::Keyword, ..query() };
+    let found = store.search(search).await.unwrap().hits;
+    assert_eq!(found.first().map(|hit| hit.document_id.as_str()), Some("haus"));
 }
 
 #[tokio::test]

@@ -4,24 +4,19 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
 use ragstone_core::ports::{VectorIndexes, VectorStore};
 use ragstone_core::{Error, IndexName, IndexSpec, Result};
 
+use crate::edge::directory::{self, Entry};
 use crate::edge::legacy::Legacy;
-use crate::edge::manifest::{self, MANIFEST, Manifest};
+use crate::edge::manifest;
 use crate::edge::store::blocking;
 use crate::edge::{EdgeConfig, EdgeStore, files};
 
-/// The file that names the index which serves.
-const SERVING: &str = "serving";
-/// How the name of a directory begins that is being removed; no index has such a name.
-const REMOVED: &str = ".removed-";
-/// Names that files have, for good or while they are written.
-const RESERVED: [&str; 6] = [files::LOCK, SERVING, MANIFEST, manifest::CLEAN, "serving.tmp", "manifest.json.tmp"];
 /// How long an index that could not be opened is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
@@ -47,33 +42,6 @@ struct State {
     lock: Option<Arc<std::fs::File>>,
 }
 
-#[derive(Debug, Clone)]
-enum Entry {
-    Open(Arc<EdgeStore>),
-    /// It could not be opened; the others serve all the same.
-    Broken(Broken),
-}
-
-#[derive(Debug, Clone)]
-struct Broken {
-    /// Where at least its manifest can be read.
-    spec: Option<IndexSpec>,
-    reason: Arc<Error>,
-    tried: Instant,
-}
-
-impl Broken {
-    fn new(spec: Option<IndexSpec>, name: &IndexName, reason: Error) -> Self {
-        tracing::error!(index = %name, error = %reason.chain(), "an index cannot be opened");
-        Self { spec, reason: Arc::new(reason), tried: Instant::now() }
-    }
-
-    fn error(&self, name: &IndexName) -> Error {
-        Error::unavailable(format!("the index {name} cannot be opened: {}", self.reason.message))
-            .with_source(self.reason.chain())
-    }
-}
-
 impl EdgeIndexes {
     /// Opens every index in `config.path`. One that cannot be opened is tried again later; the others serve.
     ///
@@ -86,10 +54,10 @@ impl EdgeIndexes {
             let lock = Arc::new(files::lock(&config.path)?);
             let legacy = Legacy::find(&config.path)?;
             let mut indexes = BTreeMap::new();
-            for name in found(&config)? {
-                indexes.insert(name.clone(), open_one(&config, &name, &lock));
+            for name in directory::indexes(&config)? {
+                indexes.insert(name.clone(), directory::open(&config, &name, &lock));
             }
-            let serving = read_serving(&config, &indexes)?;
+            let serving = directory::serving(&config, &indexes)?;
             let state = RwLock::new(State { indexes, serving, legacy, lock: Some(lock) });
             Ok(Self(Arc::new(Inner { config, changing: tokio::sync::Mutex::default(), state })))
         })
@@ -113,7 +81,7 @@ impl EdgeIndexes {
             Some(Entry::Open(store)) => Ok(store),
             Some(Entry::Broken(broken)) if broken.tried.elapsed() < RETRY_AFTER => Err(broken.error(&name)),
             Some(Entry::Broken(_)) => self.detached(move |inner| async move { inner.reopen(&name).await }).await,
-            None => Err(missing(&name)),
+            None => Err(directory::missing(&name)),
         }
     }
 
@@ -201,9 +169,7 @@ impl Inner {
     }
 
     async fn create(self: &Arc<Self>, spec: IndexSpec) -> Result<()> {
-        if RESERVED.contains(&spec.name.as_str()) {
-            return Err(Error::invalid(format!("'{}' cannot be the name of an index", spec.name)));
-        }
+        directory::check_name(&spec.name, self.read().legacy.as_ref())?;
         if spec.dimension == 0 {
             return Err(Error::invalid("the dimension must be at least 1"));
         }
@@ -228,22 +194,42 @@ impl Inner {
         let inner = Arc::clone(self);
         blocking(move || {
             let lock = inner.read().lock()?;
-            let path = &inner.config.path;
-            let legacy = inner.read().legacy.clone().filter(|legacy| legacy.fits(&spec));
-            match legacy {
-                Some(legacy) => {
-                    let taken_over = legacy.take_over(path, &spec);
-                    inner.write().legacy = Legacy::find(path)?;
-                    taken_over?;
+            let legacy = inner.legacy(&lock)?;
+            // It was there all the time: taking it over had only to be finished.
+            let entry = inner.read().indexes.get(&spec.name).cloned();
+            match (entry, legacy) {
+                (Some(Entry::Open(store)), _) => return manifest::check(store.spec(), &spec),
+                (Some(Entry::Broken(broken)), _) => return Err(broken.error(&spec.name)),
+                (None, Some(legacy)) if legacy.fits(&spec) => {
+                    legacy.take_over(&inner.config.path, &spec)?;
+                    inner.write().legacy = None;
                 }
                 // Without a manifest it is what a crash left of an attempt to make it.
-                None => files::remove_directory(&inner.directory(&spec.name))?,
+                (None, _) => files::remove_directory(&inner.directory(&spec.name))?,
             }
             let store = EdgeStore::open(inner.directory(&spec.name), &inner.config, &spec, lock)?;
             inner.write().indexes.insert(spec.name, Entry::Open(Arc::new(store)));
             Ok(())
         })
         .await
+    }
+
+    /// Shards of the first layout, as the disk has them now. Where an attempt to take them over had failed halfway, it is
+    /// brought to its end, and the index is there from then on.
+    fn legacy(&self, lock: &Arc<std::fs::File>) -> Result<Option<Legacy>> {
+        if self.read().legacy.is_none() {
+            return Ok(None);
+        }
+        let legacy = Legacy::find(&self.config.path)?;
+        for name in directory::indexes(&self.config)? {
+            let is_known = self.read().indexes.contains_key(&name);
+            if !is_known {
+                let entry = directory::open(&self.config, &name, lock);
+                self.write().indexes.insert(name, entry);
+            }
+        }
+        self.write().legacy.clone_from(&legacy);
+        Ok(legacy)
     }
 
     async fn reopen(self: &Arc<Self>, name: &IndexName) -> Result<Arc<EdgeStore>> {
@@ -259,12 +245,12 @@ impl Inner {
             let entry = match entry {
                 Some(Entry::Broken(_)) => {
                     let lock = inner.read().lock()?;
-                    let entry = open_one(&inner.config, &name, &lock);
+                    let entry = directory::open(&inner.config, &name, &lock);
                     inner.write().indexes.insert(name.clone(), entry.clone());
                     entry
                 }
                 Some(entry) => entry,
-                None => return Err(missing(&name)),
+                None => return Err(directory::missing(&name)),
             };
             match entry {
                 Entry::Open(store) => Ok(store),
@@ -279,12 +265,12 @@ impl Inner {
         match entry {
             Some(Entry::Open(_)) => {}
             Some(Entry::Broken(_)) => drop(self.try_again(name).await?),
-            None => return Err(missing(name)),
+            None => return Err(directory::missing(name)),
         }
         let (inner, name) = (Arc::clone(self), name.clone());
         blocking(move || {
             inner.read().lock()?;
-            files::write(&inner.config.path.join(SERVING), name.as_str().as_bytes())?;
+            directory::set_serving(&inner.config, &name)?;
             inner.write().serving = Some(name);
             Ok(())
         })
@@ -308,13 +294,7 @@ impl Inner {
         }
         let (inner, name) = (Arc::clone(self), name.clone());
         blocking(move || {
-            let removed = inner.config.path.join(format!("{REMOVED}{name}"));
-            files::remove_directory(&removed)?;
-            // In one step: half an index is never found.
-            let directory = inner.directory(&name);
-            if directory.exists() {
-                files::rename(&directory, &removed)?;
-            }
+            let removed = directory::set_aside(&inner.config, &name)?;
             inner.write().indexes.remove(&name);
             files::remove_directory(&removed)
         })
@@ -343,55 +323,4 @@ impl State {
     fn lock(&self) -> Result<Arc<std::fs::File>> {
         self.lock.clone().ok_or_else(|| Error::unavailable("the vector index is closed"))
     }
-}
-
-fn missing(name: &IndexName) -> Error {
-    Error::not_found(format!("there is no index {name}"))
-}
-
-/// Names of the indexes in the directory. What is left of removed ones goes.
-fn found(config: &EdgeConfig) -> Result<Vec<IndexName>> {
-    let path = &config.path;
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|error| files::io(path, error))? {
-        let entry = entry.map_err(|error| files::io(path, error))?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        if name.starts_with(REMOVED) {
-            files::remove_directory(&entry.path())?;
-        } else if let Ok(name) = IndexName::new(name)
-            && entry.path().join(MANIFEST).exists()
-        {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
-fn open_one(config: &EdgeConfig, name: &IndexName, lock: &Arc<std::fs::File>) -> Entry {
-    let directory = config.path.join(name.as_str());
-    let spec = match Manifest::read(&directory) {
-        Ok(Some(manifest)) => manifest.spec,
-        Ok(None) => return Entry::Broken(Broken::new(None, name, missing(name))),
-        Err(error) => return Entry::Broken(Broken::new(None, name, error)),
-    };
-    match EdgeStore::open(directory, config, &spec, Arc::clone(lock)) {
-        Ok(store) => Entry::Open(Arc::new(store)),
-        Err(error) => Entry::Broken(Broken::new(Some(spec), name, error)),
-    }
-}
-
-fn read_serving(config: &EdgeConfig, indexes: &BTreeMap<IndexName, Entry>) -> Result<Option<IndexName>> {
-    let path = config.path.join(SERVING);
-    let Some(text) = files::read(&path)? else {
-        return Ok(None);
-    };
-    let name = IndexName::new(text)
-        .map_err(|error| Error::internal(format!("{} is not readable", path.display())).with_source(error))?;
-    if indexes.contains_key(&name) {
-        return Ok(Some(name));
-    }
-    tracing::error!(index = %name, "the index that is to serve is gone: the next one that is made serves");
-    Ok(None)
 }

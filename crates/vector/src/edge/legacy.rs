@@ -56,6 +56,11 @@ impl Legacy {
         self.dimension == spec.dimension && self.model_revision == spec.model
     }
 
+    /// Whether one of its shards has this name.
+    pub(crate) fn has_shard(&self, name: &str) -> bool {
+        self.shards.iter().any(|shard| shard == name)
+    }
+
     /// Moves the shards into the directory of the index for `spec`.
     pub(crate) fn take_over(mut self, path: &Path, spec: &IndexSpec) -> Result<()> {
         // An earlier attempt to make this index may have left empty shards.

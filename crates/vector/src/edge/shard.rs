@@ -34,7 +34,7 @@ pub(crate) struct StagedPoint {
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     /// The value of `applied` that the last flush covered.
-    flushed: u64,
+    pub(crate) flushed: u64,
 }
 
 /// What all shards of a store share.
@@ -60,7 +60,7 @@ pub(crate) struct Shard {
     /// Points stored or removed since the last optimisation.
     changed: AtomicU64,
     /// Held while segments are optimised: the engine cannot be closed and opened again then.
-    optimizing: Mutex<()>,
+    pub(crate) optimizing: Mutex<()>,
     /// Set once the shard is closed for good: it is not opened again.
     closed: AtomicBool,
     /// Why the shard cannot serve.
@@ -270,16 +270,6 @@ impl Shard {
         };
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some("closed".to_owned());
         flushed.and(Engine::close(engine).map_err(Error::from))
-    }
-
-    /// Closes the shard so that its directory can be removed: nothing is using it any more then.
-    pub(crate) fn retire(&self, writer: &mut Writer) -> Result<()> {
-        let _not_optimizing = self.optimizing.lock().unwrap_or_else(PoisonError::into_inner);
-        // What could not be flushed is of no use any more.
-        if let Err(error) = self.close(writer) {
-            tracing::warn!(shard = %self.name, error = %error.chain(), "a shard to be removed did not close well");
-        }
-        Ok(())
     }
 
     /// Merges, cleans and indexes segments; searches and updates go on meanwhile. Whether it changed anything.

@@ -1,6 +1,7 @@
 //! What moving a document asks of the shard it leaves and of the one it goes to.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use ragstone_core::{Result, place};
 
@@ -83,5 +84,15 @@ impl Shard {
             self.flush_to(writer, self.applied())?;
         }
         Ok(visible)
+    }
+
+    /// Closes the shard so that its directory can be removed: nothing is using it any more then.
+    pub(crate) fn retire(&self, writer: &mut Writer) -> Result<()> {
+        let _not_optimizing = self.optimizing.lock().unwrap_or_else(PoisonError::into_inner);
+        // What could not be flushed is of no use any more.
+        if let Err(error) = self.close(writer) {
+            tracing::warn!(shard = %self.name, error = %error.chain(), "a shard to be removed did not close well");
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ragstone_core::ports::VectorIndexes;
-use ragstone_core::{IndexSpec, SearchMode};
+use ragstone_core::{ErrorCode, IndexName, IndexSpec, SearchMode};
 use ragstone_vector::EdgeIndexes;
 use serde_json::{Value, json};
 
@@ -53,6 +53,10 @@ async fn the_first_index_for_its_model_takes_it_over() {
         let store = indexes.store(Some(&other.name)).await.unwrap();
         assert_eq!(store.count().await.unwrap(), 0);
     }
+    // Nor may an index take the place of one of them.
+    let name = IndexName::new("s0").unwrap();
+    let refused = indexes.create(&IndexSpec { name, ..IndexSpec::of("another", "2", 4) }).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidArgument);
     indexes.create(&spec()).await.unwrap();
     all_are_there(&indexes).await;
     assert!(!directory.path().join("index/s0").exists() && !directory.path().join("index/manifest.json").exists());
@@ -84,6 +88,30 @@ async fn a_takeover_that_a_crash_broke_off_is_finished_at_the_next_start() {
         indexes.create(&spec()).await.unwrap();
         assert_eq!(indexes.serving().await.unwrap(), Some(spec().name));
     }
+}
+
+#[tokio::test]
+async fn a_takeover_that_failed_halfway_goes_on_at_the_next_attempt() {
+    for same_first in [false, true] {
+        failed_halfway(same_first).await;
+    }
+}
+
+async fn failed_halfway(same_first: bool) {
+    let directory = tempfile::tempdir().unwrap();
+    first_layout(directory.path()).await;
+    let (path, index) = (directory.path().join("index"), index_directory(directory.path()));
+    let indexes = EdgeIndexes::open(config(directory.path())).await.unwrap();
+    // As it is when the second shard could not be moved.
+    write_manifest(&path, Some(&spec()));
+    std::fs::create_dir_all(&index).unwrap();
+    std::fs::rename(path.join("s0"), index.join("s0")).unwrap();
+    let another_revision = IndexSpec::of("model", "other", DIMENSION);
+    for wanted in if same_first { [spec(), another_revision.clone()] } else { [another_revision.clone(), spec()] } {
+        indexes.create(&wanted).await.unwrap();
+        all_are_there(&indexes).await;
+    }
+    assert_eq!(indexes.store(Some(&another_revision.name)).await.unwrap().count().await.unwrap(), 0);
 }
 
 #[tokio::test]
