@@ -12,6 +12,7 @@ use futures::StreamExt;
 use ragstone_core::{ChatEvent, ChatRequest, Prompt, Result, Usage, ports::ChatModel};
 use ragstone_models::{LocalChat, LocalChatConfig, ModelStore};
 
+const MODEL: &str = "smollm2-135m-instruct";
 const SYSTEM: &str = "You answer questions from the passages you are given, and from nothing else. After every statement \
                       cite the passage it rests on by its number in square brackets, like [1]. Answer briefly.";
 const QUESTIONS: usize = 30;
@@ -22,7 +23,7 @@ const RUNS: usize = 5;
 async fn main() -> Result<()> {
     let store = ModelStore::open(None, |name| std::env::var_os(name))?;
     let threads: Vec<usize> = std::env::args().skip(1).filter_map(|given| given.parse().ok()).collect();
-    let config = LocalChatConfig::default();
+    let config = LocalChatConfig { model: MODEL.to_owned(), ..LocalChatConfig::default() };
     store.pull(&config.model, None, &()).await?;
     for threads in if threads.is_empty() { vec![0] } else { threads } {
         println!("threads: {threads}");

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ragstone_llm::{ApiKey, ProviderConfig, is_openai};
+use ragstone_models::LocalChatConfig;
 use ragstone_rpc::ServiceConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ pub struct Config {
     /// Language models behind OpenAI-compatible APIs, in order of preference; empty: the one that `OPENAI_BASE_URL`
     /// names, and where that is not set either, answers quote the passages' own sentences.
     pub providers: Vec<ProviderConfig>,
+    /// A language model in this process.
+    pub local: LocalChatConfig,
     /// The model to ask at `OPENAI_BASE_URL`.
     pub model: String,
     /// The most tokens of an answer, where the caller does not say.
@@ -38,6 +41,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 7103)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9103)),
             providers: Vec::new(),
+            local: LocalChatConfig::default(),
             model: "gpt-4o-mini".to_owned(),
             max_tokens: 512,
             max_tokens_limit: 4096,
@@ -84,6 +88,7 @@ impl ServiceConfig for Config {
                 return Err(format!("providers: the name '{}' is used twice", provider.name));
             }
         }
+        self.local.check().map_err(|problem| format!("local: {problem}"))?;
         if self.max_tokens == 0 || self.max_tokens > self.max_tokens_limit {
             return Err(format!("max_tokens must be 1 to max_tokens_limit ({})", self.max_tokens_limit));
         }
@@ -126,6 +131,13 @@ mod tests {
     fn the_key_goes_to_its_own_host() {
         let own = r#"{"providers": [{"name": "a", "base_url": "https://api.openai.com/v1", "model": "x"}]}"#;
         assert!(!with_env(own, &[("OPENAI_API_KEY", "sk")]).providers[0].api_key.is_empty());
+    }
+
+    #[test]
+    #[cfg(not(feature = "local-llm"))]
+    fn a_local_model_is_refused_where_it_was_not_built_in() {
+        let refused = with_env(r#"{"local": {"model": "m.gguf"}}"#, &[]).check();
+        assert!(refused.is_err_and(|problem| problem.starts_with("local: ") && problem.contains("`local-llm`")));
     }
 
     #[test]

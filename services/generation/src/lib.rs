@@ -30,7 +30,22 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
         );
         models.push(Provider::open(provider.clone()).with_context(|| format!("provider '{}'", provider.name))?);
     }
+    #[cfg(feature = "local-llm")]
+    if config.local.is_on() {
+        let place = if config.local.place == ragstone_models::Place::First { 0 } else { models.len() };
+        models.insert(place, local(&config.local).await.map_err(ragstone_rpc::unusable("generation.local"))?);
+    }
     let chain = ChatChain::new(models, Some(Arc::new(ExtractiveAnswerer)), ChainPolicy::default());
     let service = grpc::Service::new(chain, Arc::new(ExtractiveAnswerer), &config);
     Server::new(runtime).add_service(GenerationServiceServer::new(service)).serve().await
+}
+
+/// The model in this process.
+#[cfg(feature = "local-llm")]
+async fn local(config: &ragstone_models::LocalChatConfig) -> ragstone_core::Result<Provider> {
+    let store = ragstone_models::ModelStore::open(config.models_dir.clone(), |name| std::env::var_os(name))?;
+    let model = ragstone_models::LocalChat::load(&store, config).await?;
+    tracing::info!(model = config.model, "language model in this process");
+    let model: Arc<dyn ragstone_core::ports::ChatModel> = Arc::new(model);
+    Ok(model.into())
 }

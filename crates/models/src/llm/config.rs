@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalChatConfig {
-    /// The id of a chat model that `ragstone models pull` knows, or the path of a file that ends in `.gguf`.
+    /// The id of a chat model that `ragstone models pull` knows, for example `smollm2-135m-instruct`, or the path of a
+    /// file that ends in `.gguf`; empty: none.
     pub model: String,
     /// Where pulled models are kept; absent: `RAGSTONE_MODELS`, or `ragstone/models` in the user's cache directory.
     pub models_dir: Option<PathBuf>,
@@ -47,7 +48,7 @@ pub enum Place {
 impl Default for LocalChatConfig {
     fn default() -> Self {
         Self {
-            model: "smollm2-135m-instruct".to_owned(),
+            model: String::new(),
             models_dir: None,
             place: Place::Last,
             threads: 0,
@@ -60,21 +61,30 @@ impl Default for LocalChatConfig {
 }
 
 impl LocalChatConfig {
+    /// Whether there is to be such a model.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.model.is_empty()
+    }
+
     /// Checks the settings, for a start that refuses what cannot work.
     ///
     /// # Errors
     /// One sentence that names the setting; also when this program was built without the feature `local-llm`.
     pub fn check(&self) -> Result<(), String> {
+        if *self == Self::default() {
+            return Ok(());
+        }
         if cfg!(not(feature = "local-llm")) {
             return Err(
-                "this program was built without the cargo feature `local-llm`; leave the section out, or build \
+                "this program was built without the cargo feature `local-llm`; leave these settings out, or build \
                         with `--features local-llm`"
                     .to_owned(),
             );
         }
         let wrong = |problem: &str| Err(problem.to_owned());
         match self {
-            Self { model, .. } if model.is_empty() => wrong("model must name a model or a .gguf file"),
+            Self { model, .. } if model.is_empty() => wrong("model must be given: it names a model or a .gguf file"),
             Self { threads: 257.., .. } => wrong("threads must be 256 or less"),
             Self { context_tokens: 1..256, .. } => wrong("context_tokens must be 0 or at least 256"),
             Self { queue: 0, .. } => wrong("queue must be at least 1"),
@@ -106,10 +116,10 @@ mod tests {
     #[test]
     #[cfg(feature = "local-llm")]
     fn mistakes_are_named() {
-        let good = LocalChatConfig::default;
+        let good = || LocalChatConfig { model: "m.gguf".to_owned(), ..LocalChatConfig::default() };
         assert_eq!(good().check(), Ok(()));
         for (wrong, named) in [
-            (LocalChatConfig { model: String::new(), ..good() }, "model"),
+            (LocalChatConfig { model: String::new(), threads: 1, ..good() }, "model"),
             (LocalChatConfig { threads: 257, ..good() }, "threads"),
             (LocalChatConfig { context_tokens: 255, ..good() }, "context_tokens"),
             (LocalChatConfig { queue: 0, ..good() }, "queue"),
@@ -122,7 +132,8 @@ mod tests {
     #[test]
     #[cfg(not(feature = "local-llm"))]
     fn a_program_built_without_it_says_so() {
-        let refused = LocalChatConfig::default().check();
+        assert_eq!(LocalChatConfig::default().check(), Ok(()));
+        let refused = LocalChatConfig { model: "m.gguf".to_owned(), ..LocalChatConfig::default() }.check();
         assert!(refused.is_err_and(|problem| problem.contains("built without the cargo feature `local-llm`")));
     }
 }
