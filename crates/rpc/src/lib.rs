@@ -14,7 +14,7 @@ pub use admin::{Admin, AdminPort, serve_admin};
 pub use client::{connect, deadline, request};
 pub use config::{ServerConfig, ServiceConfig};
 pub use health::{CheckReport, Health, Report};
-pub use patience::patiently;
+pub use patience::Patience;
 pub use run::{CONFIG_EXIT, Runtime, SECTIONS, bind, exit_code, load, load_shared, run, stop_signal, unusable};
 pub use server::Server;
 pub use status::{error_from, status};

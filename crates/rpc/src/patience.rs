@@ -4,45 +4,72 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ragstone_core::{Error, ErrorCode, Result};
+use tokio_util::sync::CancellationToken;
 
-use crate::Runtime;
+use crate::{Health, Runtime};
 
 /// How long between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Opens what is kept on a server: tries again while that does not answer, until the service is told to stop. Readiness
-/// shows why it waits, as the dependency `name`.
-///
-/// # Errors
-/// What `open` says and waiting cannot mend; `Cancelled` when the service is told to stop.
-pub async fn patiently<T, F>(runtime: &Runtime, name: &str, open: impl Fn() -> F) -> Result<T>
-where
-    F: Future<Output = Result<T>>,
-{
-    let trouble = Arc::new(Mutex::new(None::<String>));
-    let shown = trouble.clone();
-    runtime.health.register(name, true, move || {
-        let trouble = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        std::future::ready(trouble.map_or(Ok(()), Err))
-    });
-    loop {
-        let opened = tokio::select! {
-            opened = open() => opened,
-            () = runtime.shutdown.cancelled() => return Err(stopped()),
-        };
-        let error = match opened {
-            Err(error) if error.code == ErrorCode::Unavailable => error,
-            outcome => {
-                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                return outcome;
+/// Opens what is kept on servers, waiting for those that do not answer.
+#[derive(Clone)]
+pub struct Patience {
+    health: Health,
+    shutdown: CancellationToken,
+}
+
+impl Patience {
+    /// For a service as it starts.
+    #[must_use]
+    pub fn of(runtime: &Runtime) -> Self {
+        Self { health: runtime.health.clone(), shutdown: runtime.shutdown.clone() }
+    }
+
+    /// Tries to `open` until that works, cannot be mended by waiting, or the service is told to stop. Readiness shows why
+    /// it waits, as the dependency `name`.
+    ///
+    /// # Errors
+    /// What `open` says and waiting cannot mend; `Cancelled` when the service is told to stop.
+    pub async fn open<T, F>(&self, name: &str, open: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let trouble = Trouble::default();
+        let shown = trouble.clone();
+        self.health.register(name, true, move || std::future::ready(shown.get().map_or(Ok(()), Err)));
+        loop {
+            let opened = tokio::select! {
+                opened = open() => opened,
+                () = self.shutdown.cancelled() => return Err(stopped()),
+            };
+            let error = match opened {
+                Err(error) if error.code == ErrorCode::Unavailable => error,
+                outcome => {
+                    trouble.set(None);
+                    return outcome;
+                }
+            };
+            tracing::warn!(dependency = name, error = error.chain(), "waiting for a server that does not answer");
+            trouble.set(Some(error.chain()));
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = self.shutdown.cancelled() => return Err(stopped()),
             }
-        };
-        tracing::warn!(dependency = name, error = error.chain(), "waiting for a server that does not answer");
-        *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.chain());
-        tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
-            () = runtime.shutdown.cancelled() => return Err(stopped()),
         }
+    }
+}
+
+/// Why it still waits.
+#[derive(Clone, Default)]
+struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, trouble: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }
 
@@ -55,10 +82,8 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
-    use crate::{Health, ServerConfig, bind};
+    use crate::{ServerConfig, bind};
 
     async fn runtime() -> Runtime {
         Runtime {
@@ -80,14 +105,15 @@ mod tests {
                 _ => Ok(7),
             }
         };
-        let opened = tokio::join!(patiently(&runtime, "store", open), async {
+        let patience = Patience::of(&runtime);
+        let opened = tokio::join!(patience.open("store", open), async {
             tokio::time::sleep(PAUSE / 2).await;
             runtime.health.report().await.checks[0].detail.clone()
         });
         assert_eq!(opened.0.unwrap(), 7);
         assert_eq!(opened.1.as_deref(), Some("nobody is there"));
         assert_eq!(runtime.health.report().await.checks[0].state, "up");
-        let refused = patiently(&runtime, "other", || async { Err::<(), _>(Error::invalid("wrong password")) }).await;
+        let refused = patience.open("other", || async { Err::<(), _>(Error::invalid("wrong password")) }).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidArgument);
     }
 
@@ -99,7 +125,7 @@ mod tests {
             tokio::time::sleep(PAUSE * 3).await;
             stop.cancel();
         });
-        let never = patiently(&runtime, "store", || async { Err::<(), _>(Error::unavailable("gone")) }).await;
+        let never = Patience::of(&runtime).open("store", || async { Err::<(), _>(Error::unavailable("gone")) }).await;
         assert_eq!(never.unwrap_err().code, ErrorCode::Cancelled);
     }
 }

@@ -113,10 +113,11 @@ impl ServiceConfig for Config {
                 "max_document_bytes must not be more than extract.max_bytes",
             ),
         ];
-        match rules.iter().find(|(broken, _)| *broken) {
-            Some((_, problem)) => Err((*problem).to_owned()),
-            None => Ok(()),
+        if let Some((_, problem)) = rules.iter().find(|(broken, _)| *broken) {
+            return Err((*problem).to_owned());
         }
+        let checked = self.postgres.validate().and_then(|()| self.blobs.validate());
+        checked.map_err(|error| error.message)
     }
 }
 

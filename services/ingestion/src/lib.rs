@@ -31,7 +31,7 @@ use ragstone_core::ErrorCode;
 use ragstone_core::ports::Catalog;
 use ragstone_proto::v1::ingestion_service_server::IngestionServiceServer;
 use ragstone_proto::v1::maintenance_service_server::MaintenanceServiceServer;
-use ragstone_rpc::{Health, Runtime, Server, connect, unusable};
+use ragstone_rpc::{Health, Patience, Runtime, Server, connect, unusable};
 use ragstone_text::Extractor;
 
 use crate::accept::Acceptor;
@@ -56,7 +56,7 @@ pub use config::Config;
 /// # Errors
 /// When the catalog or the blob store cannot be used as they are configured, or the port fails.
 pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-    let opened = Storage::open(&config, &runtime).await;
+    let opened = Storage::open(config.clone(), Patience::of(&runtime)).await;
     let Storage { catalog, bodies } = match opened {
         Err(error) if error.code == ErrorCode::Cancelled => return Ok(()),
         opened => opened.map_err(unusable("ingestion"))?,

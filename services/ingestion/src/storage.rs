@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ragstone_catalog::{PostgresCatalog, SqliteCatalog};
 use ragstone_core::Result;
 use ragstone_core::ports::{BlobStore, Catalog};
-use ragstone_rpc::{Runtime, patiently};
+use ragstone_rpc::Patience;
 
 use crate::Config;
 use crate::bodies::Bodies;
@@ -25,15 +25,21 @@ impl Storage {
     /// # Errors
     /// `InvalidArgument` for a setting that cannot be right; `Unavailable` when another process uses the data directory;
     /// `Cancelled` when the service is told to stop.
-    pub(crate) async fn open(config: &Config, runtime: &Runtime) -> Result<Self> {
-        let catalog = if config.uses_postgres() {
-            patiently(runtime, "postgres", || open_catalog(config)).await?
-        } else {
-            open_catalog(config).await?
-        };
-        let blobs = patiently(runtime, "blobs", || open_blobs(config)).await?;
+    pub(crate) async fn open(config: Config, patience: Patience) -> Result<Self> {
+        let config = Arc::new(config);
         // Only the catalog file keeps other processes out.
-        let bodies = Arc::new(Bodies::new(blobs, !config.uses_postgres()));
+        let alone = !config.uses_postgres();
+        let owned = config.clone();
+        let open = move || {
+            let config = owned.clone();
+            async move { open_catalog(&config).await }
+        };
+        let catalog = if alone { open().await? } else { patience.open("postgres", open).await? };
+        let open = move || {
+            let config = config.clone();
+            async move { open_blobs(&config).await }
+        };
+        let bodies = Arc::new(Bodies::new(patience.open("blobs", open).await?, alone));
         Ok(Self { catalog, bodies })
     }
 }
@@ -56,5 +62,7 @@ pub(crate) async fn open_catalog_for_reading(config: &Config) -> Result<Arc<dyn 
 
 /// The blob store; without any setting a directory beside the catalog.
 pub(crate) async fn open_blobs(config: &Config) -> Result<Arc<dyn BlobStore>> {
-    ragstone_catalog::open_blobs(&config.blobs, &config.data_dir.join("blobs")).await
+    // Cloud platforms hand credentials out in the standard variables of AWS.
+    let env = std::env::vars().filter(|(key, _)| key.starts_with("AWS_")).collect();
+    ragstone_catalog::open_blobs(&config.blobs, &config.data_dir, &env).await
 }

@@ -12,7 +12,7 @@ use ragstone_core::ErrorCode;
 use ragstone_core::ports::VectorIndexes;
 use ragstone_proto::v1::index_service_server::IndexServiceServer;
 use ragstone_proto::v1::retrieval_service_server::RetrievalServiceServer;
-use ragstone_rpc::{Runtime, Server, patiently, unusable};
+use ragstone_rpc::{Patience, Runtime, Server, unusable};
 use ragstone_vector::{EdgeIndexes, QdrantIndexes};
 
 pub use config::Config;
@@ -22,7 +22,7 @@ pub use config::Config;
 /// # Errors
 /// When the vector store cannot be used as it is configured, or the port fails.
 pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
-    let opened = open(&config, &runtime).await;
+    let opened = open(&config, Patience::of(&runtime)).await;
     let indexes = match opened {
         Err(error) if error.code == ErrorCode::Cancelled => return Ok(()),
         opened => opened.map_err(unusable("retrieval"))?,
@@ -40,9 +40,10 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
 }
 
 /// Qdrant is waited for where it does not answer yet.
-async fn open(config: &Config, runtime: &Runtime) -> ragstone_core::Result<Arc<dyn VectorIndexes>> {
+async fn open(config: &Config, patience: Patience) -> ragstone_core::Result<Arc<dyn VectorIndexes>> {
     if config.uses_qdrant() {
-        let indexes = patiently(runtime, "qdrant", || QdrantIndexes::open(config.qdrant.clone())).await?;
+        let qdrant = config.qdrant.clone();
+        let indexes = patience.open("qdrant", move || QdrantIndexes::open(qdrant.clone())).await?;
         return Ok(Arc::new(indexes));
     }
     Ok(Arc::new(EdgeIndexes::open(config.edge.clone()).await?))

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ragstone_core::{Error, Result};
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres};
@@ -23,6 +23,15 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 const REPLICA_PAUSE: Duration = Duration::from_secs(5);
 /// How long a read waits for the replica before it goes to the primary.
 const REPLICA_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Brings the schema up to date. Through a pool: with a connection of its own the compiler cannot see that the library's
+/// future may change threads.
+async fn migrate(options: &PgConnectOptions) -> Result<(), MigrateError> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+    let outcome = MIGRATIONS.run(&pool).await;
+    pool.close().await;
+    outcome
+}
 
 impl PostgresCatalog {
     /// Connects, and brings the schema up to date: of several processes that start at once, one does it.
@@ -46,7 +55,7 @@ impl PostgresCatalog {
         config.validate()?;
         let (options, target) = options("url", &config.url)?;
         let mut connection = connect("url", &options, &target, config.connect_timeout()).await?;
-        MIGRATIONS.run(&mut connection).await.map_err(|e| migration_error(&target, e))?;
+        migrate(&options).await.map_err(|e| migration_error(&target, e))?;
         let configs: Vec<String> = sqlx::query_scalar("SELECT cfgname::text FROM pg_ts_config")
             .fetch_all(&mut connection)
             .await
