@@ -1,6 +1,6 @@
 //! The indexes themselves over gRPC: making and removing them, which one serves, where documents are placed.
 
-use ragstone_core::{Error, IndexName, Result};
+use ragstone_core::{Error, IndexName, IndexSpec, Result};
 use ragstone_proto::v1::index_service_server::IndexService;
 use ragstone_proto::{index_name, required, v1};
 use tonic::{Request, Response, Status};
@@ -9,6 +9,22 @@ use crate::grpc::Service;
 use crate::requests::ids;
 
 impl Service {
+    /// Gives a new index the shards of the one that serves, which may have been resharded since it was configured.
+    async fn align(&self, name: &IndexName) -> Result<()> {
+        let serving = self.indexes.open(None).await?;
+        if serving.spec().name == *name {
+            return Ok(());
+        }
+        let index = self.indexes.open(Some(name)).await?;
+        let (wanted, own) = (serving.topology().await?, index.topology().await?);
+        let wanted = wanted.moving_to.unwrap_or(wanted.shards);
+        if own.shards == wanted || own.moving_to.is_some() || index.live_documents().await? > 0 {
+            return Ok(());
+        }
+        index.begin_reshard(&wanted).await?;
+        index.finish_reshard().await
+    }
+
     async fn scan(&self, request: v1::ScanIndexesRequest) -> Result<v1::ScanIndexesResponse> {
         let serving = self.indexes.serving().await?;
         let mut indexes = Vec::new();
@@ -31,7 +47,9 @@ impl IndexService for Service {
         request: Request<v1::CreateIndexRequest>,
     ) -> Result<Response<v1::CreateIndexResponse>, Status> {
         let call = async |request: v1::CreateIndexRequest| {
-            self.indexes.create(&required(request.spec, "spec")?.try_into()?).await?;
+            let spec: IndexSpec = required(request.spec, "spec")?.try_into()?;
+            self.indexes.create(&spec).await?;
+            self.align(&spec.name).await?;
             Ok(v1::CreateIndexResponse {})
         };
         self.within(request, "index_admin", call).await

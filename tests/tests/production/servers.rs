@@ -23,9 +23,9 @@ pub(crate) const REPLICAS: usize = 2;
 pub(crate) struct Production {
     pub(crate) stack: Stack,
     pub(crate) qdrant: QdrantCluster,
-    pub(crate) postgres: PostgresServer,
+    _postgres: PostgresServer,
     pub(crate) redis: RedisServer,
-    pub(crate) s3: S3Server,
+    _s3: S3Server,
 }
 
 impl Production {
@@ -55,7 +55,7 @@ impl Production {
         ] {
             stack.env(&format!("RAGSTONE__{key}"), &value);
         }
-        Self { stack, qdrant, postgres, redis, s3 }
+        Self { stack, qdrant, _postgres: postgres, redis, _s3: s3 }
     }
 
     /// The same, running.

@@ -114,6 +114,9 @@ fn meaning(code: &str) -> &'static str {
     match Degraded::parse(code) {
         Some(Degraded::EmbedLexicalOnly) => "the question could not be embedded, so only its words were searched",
         Some(Degraded::RetrievalPartial) => "a shard did not answer, so documents may be missing",
+        Some(Degraded::RetrievalKeywordFallback) => "found by their words in the catalog: the index cannot be searched",
+        Some(Degraded::RerankSkipped) => "not reranked",
+        Some(Degraded::LlmThrottled) => "the preferred language model is at its limit",
         Some(Degraded::LlmFallback) => "the preferred model failed, another one answered",
         Some(Degraded::LlmStreamRestarted) => "a model broke off midway and another one started over",
         Some(Degraded::LlmStreamLimit) => "the model was cut off at a limit",
