@@ -103,12 +103,14 @@ impl HttpEmbedder {
             None => self.probe(Deadline::after(PROBE_TIMEOUT)).await,
         };
         let id = &self.info.model;
-        outcome.map_err(|error| match error.code {
-            ErrorCode::Internal | ErrorCode::InvalidArgument | ErrorCode::TooLarge => Error::invalid(format!(
+        outcome.or_else(|error| match error.code {
+            // It answers, only not now; or it is our own limit.
+            ErrorCode::RateLimited => Ok(()),
+            ErrorCode::Internal | ErrorCode::InvalidArgument | ErrorCode::TooLarge => Err(Error::invalid(format!(
                 "embedding model '{id}': {} (its keys base_url, api_key, model, dimension)",
                 error.message
-            )),
-            _ => Error::unavailable(format!("embedding model '{id}': {}", error.message)),
+            ))),
+            _ => Err(Error::unavailable(format!("embedding model '{id}': {}", error.message))),
         })
     }
 

@@ -239,6 +239,9 @@ async fn readiness_tells_what_is_wrong_and_recovers() {
     assert_eq!(error.code, ErrorCode::InvalidArgument);
     assert!(error.message.contains("'m'") && error.message.contains("dimension says 3"), "{error}");
 
+    let (_server, busy) = serve(|_| Reaction::Refuse(429, Some(9))).await;
+    busy.check().await.unwrap();
+
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);

@@ -44,9 +44,9 @@ pub struct HttpEmbedderConfig {
     /// Its Hugging Face `tokenizer.json`, which chunks are counted with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer_file: Option<PathBuf>,
-    /// Without a tokenizer: how many bytes of UTF-8 count as one token. No tokenizer makes more than one token of a byte,
-    /// so with 1 no text is too long; with more, chunks are larger, and one that is dense in tokens may be refused or,
-    /// by servers that do so, cut.
+    /// Without a tokenizer: how many bytes of UTF-8 count as one token. With 1 no text is too long, as no tokenizer makes
+    /// more than one token of a byte (but for a few ligatures that some spell out, such as U+FDFA); with more, chunks are
+    /// larger, and one that is dense in tokens may be refused or, by servers that do so, cut.
     pub bytes_per_token: u32,
     /// Name of the weights; another one means that the vectors are others. Empty: made of host, model, dimension, prefixes.
     pub revision: String,

@@ -11,6 +11,9 @@ const GOOD_FOR: Duration = Duration::from_secs(30);
 /// For so long one that did not is not repeated just to know.
 const BAD_FOR: Duration = Duration::from_secs(1);
 
+const BESIDE_THE_POINT: [ErrorCode; 3] =
+    [ErrorCode::InvalidArgument, ErrorCode::RateLimited, ErrorCode::DeadlineExceeded];
+
 /// The outcome of the last call.
 #[derive(Default)]
 pub(super) struct Reachable(Mutex<Option<Last>>);
@@ -21,11 +24,11 @@ struct Last {
 }
 
 impl Reachable {
-    /// Notes how a call ended. What the caller did wrong says nothing about the server.
+    /// Notes how a call ended. A wrong text, our own limit and the caller's haste say nothing about the server.
     pub(super) fn note<T>(&self, outcome: &Result<T>) {
         let problem = match outcome {
             Ok(_) => None,
-            Err(error) if matches!(error.code, ErrorCode::InvalidArgument | ErrorCode::RateLimited) => return,
+            Err(error) if BESIDE_THE_POINT.contains(&error.code) => return,
             Err(error) => Some((error.code, error.message.clone())),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Last { at: Instant::now(), problem });

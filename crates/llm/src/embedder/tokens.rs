@@ -60,7 +60,7 @@ impl Counter {
 
     /// Refuses a text, which has its prefix, that is longer than the model reads. May take milliseconds.
     pub(super) fn check(&self, index: usize, text: &str) -> Result<()> {
-        // No tokenizer makes more tokens than there are bytes.
+        // No tokenizer makes more tokens than there are bytes, but for ligatures that some spell out.
         if text.len() <= self.limit {
             return Ok(());
         }
