@@ -95,6 +95,7 @@ async fn all_are_listed(blobs: &dyn BlobStore) {
     assert_eq!(listed.len(), before.len() + stored.len(), "one is missing, doubled, or no body");
     for (hash, time) in &listed {
         assert!(stored.contains(hash) || before.contains(hash), "{hash}");
+        assert_eq!(hash.len(), HELLO.len(), "no body: {hash}");
         // Servers keep whole seconds.
         let age = time.duration_since(started - Duration::from_secs(2));
         assert!(age.is_ok_and(|age| age < Duration::from_secs(600)) || before.contains(hash), "{time:?}");
@@ -105,6 +106,7 @@ async fn all_are_listed(blobs: &dyn BlobStore) {
 async fn in_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = open_blobs(&BlobsConfig::default(), dir.path(), &environment()).await.unwrap();
+    std::fs::write(dir.path().join("blobs/ea/readme"), b"no body").unwrap();
     suite("a directory", &*blobs).await;
     let file = dir.path().join("blobs/ea").join(&HELLO[2..]);
     std::fs::write(&file, b"hellO").unwrap();
@@ -142,7 +144,9 @@ async fn in_a_bucket() {
     // Prefixes keep installations apart, and what else lies in the bucket is no body.
     let other = open(&config(&server, "")).await;
     other.put("hello".into()).await.unwrap();
-    direct.put(&"readme".into(), PutPayload::from_static(b"x")).await.unwrap();
+    for name in ["readme", "ea/readme", "e/a/readme"] {
+        direct.put(&name.into(), PutPayload::from_static(b"x")).await.unwrap();
+    }
     let listed: Vec<(String, SystemTime)> = other.list().try_collect().await.unwrap();
     assert_eq!(listed.into_iter().map(|(hash, _)| hash).collect::<Vec<_>>(), [HELLO]);
 }
