@@ -171,13 +171,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_request_takes_no_tokens() {
-        let limits = Limits::new(1, 600);
-        limits.reserve(300).unwrap();
-        for _ in 0..5 {
-            assert!(limits.reserve(300).is_err());
+        let limits = Limits::new(60, 600);
+        for _ in 0..60 {
+            limits.reserve(1).unwrap();
         }
-        tokio::time::advance(60 * SECOND).await;
-        assert!(limits.reserve(600).is_ok());
+        for _ in 0..5 {
+            assert!(limits.reserve(100).is_err());
+        }
+        tokio::time::advance(SECOND).await;
+        assert!(limits.reserve(540).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
