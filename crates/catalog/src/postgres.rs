@@ -21,6 +21,8 @@ mod accept;
 mod complete;
 #[path = "sql/due.rs"]
 mod due;
+#[path = "sql/end.rs"]
+mod end;
 #[path = "sql/export.rs"]
 mod export;
 #[path = "sql/failure.rs"]

@@ -12,6 +12,8 @@ mod accept;
 mod complete;
 #[path = "sql/due.rs"]
 mod due;
+#[path = "sql/end.rs"]
+mod end;
 #[path = "sql/export.rs"]
 mod export;
 #[path = "sql/failure.rs"]
@@ -34,7 +36,6 @@ mod rows;
 mod work;
 
 use std::fmt;
-use std::fs::File;
 use std::future::Future;
 
 use ragstone_core::Result;
@@ -53,9 +54,8 @@ pub struct SqliteCatalog {
     writer: SqlitePool,
     readers: SqlitePool,
     clock: Clock,
-    /// Held as long as the catalog is open; the system lets go of it when the process ends, however it ends. `None`: open
-    /// for reading only.
-    _lock: Option<File>,
+    /// Held as long as the catalog is open. `None`: open for reading only.
+    _lock: Option<lock::Lock>,
 }
 
 impl fmt::Debug for SqliteCatalog {

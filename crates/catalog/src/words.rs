@@ -22,7 +22,7 @@ impl ChunkWords {
     }
 }
 
-/// The words of `text`, separated by blanks. Scripts that do not put blanks between words are cut into characters.
+/// The words of `text` in lower case, separated by blanks. Scripts that do not put blanks between words are cut into characters.
 pub(crate) fn searchable(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_BYTES);
     let mut words = String::with_capacity(end);
@@ -30,7 +30,8 @@ pub(crate) fn searchable(text: &str) -> String {
         if !words.is_empty() {
             words.push(' ');
         }
-        words.push_str(word);
+        // Here, as a server with the locale "C" knows only ASCII's capitals.
+        words.push_str(&word.to_lowercase());
     }
     words
 }
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn words_of_any_script() {
-        assert_eq!(searchable("C++ costs 3.14 €, \"Grüße\"!"), "C costs 3.14 Grüße");
+        assert_eq!(searchable("C++ costs 3.14 €, \"Grüße\"!"), "c costs 3.14 grüße");
         assert_eq!(searchable("東京は大きい"), "東 京 は 大 き い");
         assert_eq!(searchable(" ?! … "), "");
         assert!(searchable(&"ä ".repeat(MAX_BYTES)).len() <= MAX_BYTES);

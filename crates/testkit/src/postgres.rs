@@ -16,6 +16,8 @@ use crate::tls::ServerCertificate;
 const PATIENCE: &str = "30";
 /// How long a replica may take to have caught up.
 const REPLICA_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long processes may take to be gone after SIGKILL.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(25);
 /// The name and the password of the user that owns everything.
 pub const USER: &str = "ragstone";
@@ -207,7 +209,15 @@ impl PostgresServer {
     /// # Errors
     /// When it has ended already.
     pub async fn kill(&self) -> Result<()> {
-        self.signal("KILL").await
+        let killed = self.signal("KILL").await?;
+        // Dead, or waiting for whoever adopted it to take notice, which in a container may be never: the next start would
+        // take that for a running server.
+        let started = Instant::now();
+        while killed.iter().any(|pid| is_alive(pid)) {
+            ensure!(started.elapsed() < STOP_TIMEOUT, "the PostgreSQL server does not end");
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(std::fs::remove_file(self.data().join("postmaster.pid"))?)
     }
 
     /// SIGSTOP to the server and all that serve a connection: connections stay, nothing is answered.
@@ -215,7 +225,7 @@ impl PostgresServer {
     /// # Errors
     /// When it has ended.
     pub async fn stall(&self) -> Result<()> {
-        self.signal("STOP").await
+        self.signal("STOP").await.map(|_| ())
     }
 
     /// SIGCONT: ends [`Self::stall`].
@@ -223,23 +233,30 @@ impl PostgresServer {
     /// # Errors
     /// When it has ended.
     pub async fn resume(&self) -> Result<()> {
-        self.signal("CONT").await
+        self.signal("CONT").await.map(|_| ())
     }
 
-    async fn signal(&self, name: &str) -> Result<()> {
+    /// Sends a signal to the server and to all that serve a connection; returns their process ids.
+    async fn signal(&self, name: &str) -> Result<Vec<String>> {
         let pid = self.pid()?;
-        // The children first, so that none is missed; the shell's own `kill`: the program is not on every machine.
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let command = format!("kill -{name} {children} {pid}");
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &command]);
-        run(shell).await.map(|_| ())
+        // The others are known before for a server that ends, and after for one that only stops.
+        let before = children(&pid);
+        send(name, &pid).await?;
+        let mut all = vec![pid.clone()];
+        for child in before.into_iter().chain(children(&pid)) {
+            if !all.contains(&child) {
+                // It may have ended by itself.
+                let _ = send(name, &child).await;
+                all.push(child);
+            }
+        }
+        Ok(all)
     }
 
-    fn pid(&self) -> Result<u32> {
+    fn pid(&self) -> Result<String> {
         let file = self.data().join("postmaster.pid");
         let text = std::fs::read_to_string(&file).context("the PostgreSQL server has ended")?;
-        Ok(text.lines().next().unwrap_or_default().parse()?)
+        Ok(text.lines().next().unwrap_or_default().to_owned())
     }
 
     /// Starts it again on the same port with what is on disk.
@@ -279,6 +296,24 @@ impl PostgresServer {
         }
         Ok(())
     }
+}
+
+fn children(pid: &str) -> Vec<String> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().map(str::to_owned).collect()
+}
+
+async fn send(name: &str, pid: &str) -> Result<()> {
+    // The shell's own `kill`: the program of that name is not on every machine.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("kill -{name} {pid}")]);
+    run(shell).await.map(|_| ())
+}
+
+/// Whether the process still does something: what has ended and is only not yet taken notice of does not count.
+fn is_alive(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X']) && !rest.is_empty())
 }
 
 /// The newest PostgreSQL that Debian's packages have put here, or the one on the path.

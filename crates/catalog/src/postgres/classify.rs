@@ -44,6 +44,13 @@ pub(super) fn connect_error(key: &str, at: &Target, error: sqlx::Error) -> Error
     let Target { server, user, database } = at;
     let setting = format!("{SECTION}.{key}");
     let fault = |problem: String| (ErrorCode::InvalidArgument, format!("{setting}: {problem}"));
+    if matches!(error, sqlx::Error::Configuration(_)) {
+        // Without its cause, which repeats what is in the URL.
+        let modes = "disable, allow, prefer, require, verify-ca or verify-full";
+        return Error::invalid(format!(
+            "{setting}: a value in it cannot be used (sslmode is {modes}; port is a number)"
+        ));
+    }
     let (code, message) = match (&error, state(&error).unwrap_or_default().as_str()) {
         (_, "28P01") => fault(format!("the server {server} refuses the password of user '{user}'")),
         (_, "28000") => fault(format!("the server {server} does not let user '{user}' in from here")),
@@ -60,7 +67,6 @@ pub(super) fn connect_error(key: &str, at: &Target, error: sqlx::Error) -> Error
         (sqlx::Error::Io(cause), _) if cause.kind() == std::io::ErrorKind::NotFound => {
             fault(format!("a file that it names, or the socket of {server}, is not there"))
         }
-        (sqlx::Error::Configuration(_), _) => fault("it cannot be used".to_owned()),
         _ => (ErrorCode::Unavailable, format!("{setting}: the server {server} does not answer")),
     };
     Error::new(code, message).with_source(error)

@@ -7,6 +7,7 @@ use ragstone_core::{
 use sqlx::Row as _;
 
 use super::dialect::{Connection, lock_document, stored};
+use super::end::end;
 use super::failure::Failure;
 use super::rows::{self, job_columns, to_int};
 use super::{Store, work};
@@ -31,18 +32,22 @@ impl Newest {
 
 pub(super) async fn accept(store: &Store, version: NewVersion) -> Result<Accepted, Failure> {
     let mut tx = store.begin().await?;
-    let now = store.now(&mut tx).await?;
-    enter_document(&mut tx, &version, now).await?;
-    let newest = newest(&mut tx, &version.tenant, &version.document_id).await?;
+    let outcome = accept_in(store, &mut tx, &version).await;
+    end(tx, outcome).await
+}
+
+async fn accept_in(store: &Store, tx: &mut Connection, version: &NewVersion) -> Result<Accepted, Failure> {
+    let now = store.now(tx).await?;
+    enter_document(tx, version, now).await?;
+    let newest = newest(tx, &version.tenant, &version.document_id).await?;
     check_if_version(version.if_version, newest.as_ref())?;
     if let Some(newest) = &newest
         && newest.equals(&version.fingerprint)
     {
         return Ok(Accepted { job: newest.job.clone(), unchanged: true });
     }
-    let job = write_version(&mut tx, &version, JobKind::Ingest, next(newest.as_ref()), now).await?;
-    work::supersede_waiting(&mut tx, &job, now).await?;
-    tx.commit().await?;
+    let job = write_version(tx, version, JobKind::Ingest, next(newest.as_ref()), now).await?;
+    work::supersede_waiting(tx, &job, now).await?;
     Ok(Accepted { job, unchanged: false })
 }
 
@@ -54,9 +59,21 @@ pub(super) async fn delete(
     traceparent: Option<String>,
 ) -> Result<Option<Job>, Failure> {
     let mut tx = store.begin().await?;
-    let now = store.now(&mut tx).await?;
-    lock_document(&mut tx, tenant, document).await?;
-    let Some(newest) = newest(&mut tx, tenant, document).await? else { return Ok(None) };
+    let outcome = delete_in(store, &mut tx, tenant, document, if_version, traceparent).await;
+    end(tx, outcome).await
+}
+
+async fn delete_in(
+    store: &Store,
+    tx: &mut Connection,
+    tenant: &TenantId,
+    document: &DocumentId,
+    if_version: Option<u64>,
+    traceparent: Option<String>,
+) -> Result<Option<Job>, Failure> {
+    let now = store.now(tx).await?;
+    lock_document(tx, tenant, document).await?;
+    let Some(newest) = newest(tx, tenant, document).await? else { return Ok(None) };
     // A removal that failed for good may be asked for again; one that is done or under way is enough.
     if newest.is_tombstone() && !matches!(newest.job.status, JobStatus::Failed | JobStatus::Dead) {
         return Ok(None);
@@ -78,9 +95,8 @@ pub(super) async fn delete(
         traceparent,
         priority: Priority::High,
     };
-    let job = write_version(&mut tx, &tombstone, JobKind::Delete, next(Some(&newest)), now).await?;
-    work::supersede_waiting(&mut tx, &job, now).await?;
-    tx.commit().await?;
+    let job = write_version(tx, &tombstone, JobKind::Delete, next(Some(&newest)), now).await?;
+    work::supersede_waiting(tx, &job, now).await?;
     Ok(Some(job))
 }
 

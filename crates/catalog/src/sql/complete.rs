@@ -5,6 +5,7 @@ use ragstone_core::{DocumentStatus, Error, IndexName, Job, JobKind, JobStatus, R
 
 use super::Store;
 use super::dialect::{Connection, Sharing, delete_chunks, lock_indexes};
+use super::end::end;
 use super::failure::Failure;
 use super::indexes;
 use super::rows::to_int;
@@ -12,46 +13,53 @@ use super::work::{finish, hold, older_waiting, set_version_status, supersede};
 
 pub(super) async fn complete(store: &Store, lease: &Lease, written: &[IndexName]) -> Result<Vec<String>, Failure> {
     let mut tx = store.begin().await?;
+    let outcome = complete_in(store, &mut tx, lease, written).await;
+    end(tx, outcome).await
+}
+
+async fn complete_in(
+    store: &Store,
+    tx: &mut Connection,
+    lease: &Lease,
+    written: &[IndexName],
+) -> Result<Vec<String>, Failure> {
     // Before the document's own lock: an index that is added waits for this, or this sees it.
-    lock_indexes(&mut tx, Sharing::Shared).await?;
-    let held = hold(&mut tx, lease).await?;
-    let now = store.now(&mut tx).await?;
+    lock_indexes(tx, Sharing::Shared).await?;
+    let held = hold(tx, lease).await?;
+    let now = store.now(tx).await?;
     if held.job.stage < Stage::Clean {
         if !held.is_superseded() {
             return Err(Error::internal("a job ended before its version was published").into());
         }
-        supersede(&mut tx, &held.job, now).await?;
-        tx.commit().await?;
+        supersede(tx, &held.job, now).await?;
         return Ok(Vec::new());
     }
     let status = match held.job.kind {
         JobKind::Ingest => DocumentStatus::Ready,
         JobKind::Delete => DocumentStatus::Deleted,
         JobKind::Rebuild | JobKind::Move => {
-            remove(&mut tx, &held.job).await?;
-            tx.commit().await?;
+            remove(tx, &held.job).await?;
             return Ok(Vec::new());
         }
     };
-    set_version_status(&mut tx, &held.job, status, None, now).await?;
-    let newest_of_all = set_live(&mut tx, &held.job, now).await?;
+    set_version_status(tx, &held.job, status, None, now).await?;
+    let newest_of_all = set_live(tx, &held.job, now).await?;
     match held.job.kind {
-        JobKind::Ingest if newest_of_all => indexes::went_live(&mut tx, &held.job, written, now).await?,
-        JobKind::Delete if newest_of_all => indexes::went_away(&mut tx, &held.job).await?,
+        JobKind::Ingest if newest_of_all => indexes::went_live(tx, &held.job, written, now).await?,
+        JobKind::Delete if newest_of_all => indexes::went_away(tx, &held.job).await?,
         _ => {}
     }
     // This job has cleaned up after all older ones: whichever of them waits must not touch the indexes again.
-    for older in older_waiting(&mut tx, &held.job).await? {
-        supersede(&mut tx, &older, now).await?;
+    for older in older_waiting(tx, &held.job).await? {
+        supersede(tx, &older, now).await?;
     }
-    finish(&mut tx, &held.job, JobStatus::Done, None, now).await?;
-    let unused = retire_older(&mut tx, &held.job).await?;
+    finish(tx, &held.job, JobStatus::Done, None, now).await?;
+    let unused = retire_older(tx, &held.job).await?;
     // Last, as every job of the tenant that ends waits for this row.
     sqlx::query("UPDATE tenants SET corpus_generation = corpus_generation + 1 WHERE tenant = $1")
         .bind(held.job.tenant.as_str())
         .execute(&mut *tx)
         .await?;
-    tx.commit().await?;
     Ok(unused)
 }
 

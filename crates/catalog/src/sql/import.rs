@@ -9,6 +9,7 @@ use sqlx::{QueryBuilder, Row as _};
 
 use super::Store;
 use super::dialect::{Connection, Db, Sharing, advance_sequences, insert_chunks, lock_indexes, stored};
+use super::end::end;
 use super::failure::Failure;
 use super::rows::{from_int, prose, to_int};
 use crate::tables::{self, Kind, Table};
@@ -20,9 +21,18 @@ type Fields = Map<String, Value>;
 
 pub(super) async fn import(store: &Store, mut records: BoxStream<'_, Result<Record>>) -> Result<u64, Failure> {
     let mut tx = store.begin_long().await?;
+    let outcome = import_in(store, &mut tx, &mut records).await;
+    end(tx, outcome).await
+}
+
+async fn import_in(
+    store: &Store,
+    tx: &mut Connection,
+    records: &mut BoxStream<'_, Result<Record>>,
+) -> Result<u64, Failure> {
     // Two at once would both find it empty.
-    lock_indexes(&mut tx, Sharing::Alone).await?;
-    refuse_unless_empty(&mut tx).await?;
+    lock_indexes(tx, Sharing::Alone).await?;
+    refuse_unless_empty(tx).await?;
     let (mut count, mut batch) = (0, None::<(&'static Table, Vec<Fields>)>);
     while let Some(record) = records.next().await {
         let record = record?;
@@ -34,16 +44,15 @@ pub(super) async fn import(store: &Store, mut records: BoxStream<'_, Result<Reco
             Some((of, rows)) if of.name == table.name && rows.len() < BATCH => rows.push(record.row),
             _ => {
                 if let Some((of, rows)) = batch.replace((table, vec![record.row])) {
-                    insert(store, &mut tx, of, rows).await?;
+                    insert(store, tx, of, rows).await?;
                 }
             }
         }
     }
     if let Some((of, rows)) = batch {
-        insert(store, &mut tx, of, rows).await?;
+        insert(store, tx, of, rows).await?;
     }
-    advance_sequences(&mut tx).await?;
-    tx.commit().await?;
+    advance_sequences(tx).await?;
     Ok(count)
 }
 

@@ -12,6 +12,7 @@ use sqlx::Row as _;
 
 use super::Store;
 use super::dialect::{Connection, Sharing, lock_indexes, new_uuid};
+use super::end::end;
 use super::failure::Failure;
 use super::rows::{self, to_int, unsigned};
 
@@ -62,8 +63,13 @@ async fn find(connection: &mut Connection, name: &IndexName) -> Result<Option<In
 
 pub(super) async fn add(store: &Store, spec: &IndexSpec) -> Result<Index, Failure> {
     let mut tx = store.begin_long().await?;
-    lock_indexes(&mut tx, Sharing::Alone).await?;
-    let now = store.now(&mut tx).await?;
+    let outcome = add_in(store, &mut tx, spec).await;
+    end(tx, outcome).await
+}
+
+async fn add_in(store: &Store, tx: &mut Connection, spec: &IndexSpec) -> Result<Index, Failure> {
+    lock_indexes(tx, Sharing::Alone).await?;
+    let now = store.now(tx).await?;
     sqlx::query(
         "INSERT INTO indexes (name, model, revision, dimension, state, created_at) \
          SELECT $1, $2, $3, $4, CASE WHEN EXISTS (SELECT 1 FROM indexes) THEN 'building' ELSE 'serving' END, $5 \
@@ -76,7 +82,7 @@ pub(super) async fn add(store: &Store, spec: &IndexSpec) -> Result<Index, Failur
     .bind(now)
     .execute(&mut *tx)
     .await?;
-    let index = find(&mut tx, &spec.name).await?.ok_or_else(|| Error::internal("the index is not there"))?;
+    let index = find(tx, &spec.name).await?.ok_or_else(|| Error::internal("the index is not there"))?;
     sqlx::query(enqueue_query!("", "DO NOTHING"))
         .bind(JobKind::Rebuild.as_str())
         .bind(first_stage(JobKind::Rebuild)?.as_str())
@@ -85,17 +91,21 @@ pub(super) async fn add(store: &Store, spec: &IndexSpec) -> Result<Index, Failur
         .bind(now)
         .execute(&mut *tx)
         .await?;
-    tx.commit().await?;
     Ok(index)
 }
 
 pub(super) async fn serve(store: &Store, name: &IndexName) -> Result<(), Failure> {
     let mut tx = store.begin().await?;
-    lock_indexes(&mut tx, Sharing::Alone).await?;
-    if find(&mut tx, name).await?.is_none() {
+    let outcome = serve_in(&mut tx, name).await;
+    end(tx, outcome).await
+}
+
+async fn serve_in(tx: &mut Connection, name: &IndexName) -> Result<(), Failure> {
+    lock_indexes(tx, Sharing::Alone).await?;
+    if find(tx, name).await?.is_none() {
         return Err(Error::not_found(format!("there is no index '{name}'")).into());
     }
-    let Unfinished { active, stuck } = count_unfinished(&mut tx, JobKind::Rebuild, name).await?;
+    let Unfinished { active, stuck } = count_unfinished(tx, JobKind::Rebuild, name).await?;
     if active + stuck > 0 {
         let message = format!("the index '{name}' is not complete: {active} documents wait, {stuck} failed");
         return Err(Error::conflict(message).into());
@@ -112,18 +122,23 @@ pub(super) async fn serve(store: &Store, name: &IndexName) -> Result<(), Failure
         .bind(name.as_str())
         .execute(&mut *tx)
         .await?;
-    Ok(tx.commit().await?)
+    Ok(())
 }
 
 pub(super) async fn remove(store: &Store, name: &IndexName) -> Result<(), Failure> {
     let mut tx = store.begin_long().await?;
-    lock_indexes(&mut tx, Sharing::Alone).await?;
-    if find(&mut tx, name).await?.is_some_and(|index| index.state == IndexState::Serving) {
+    let outcome = remove_in(&mut tx, name).await;
+    end(tx, outcome).await
+}
+
+async fn remove_in(tx: &mut Connection, name: &IndexName) -> Result<(), Failure> {
+    lock_indexes(tx, Sharing::Alone).await?;
+    if find(tx, name).await?.is_some_and(|index| index.state == IndexState::Serving) {
         return Err(Error::conflict(format!("the index '{name}' serves: let another one serve first")).into());
     }
     sqlx::query("DELETE FROM jobs WHERE index_name = $1").bind(name.as_str()).execute(&mut *tx).await?;
     sqlx::query("DELETE FROM indexes WHERE name = $1").bind(name.as_str()).execute(&mut *tx).await?;
-    Ok(tx.commit().await?)
+    Ok(())
 }
 
 pub(super) async fn enqueue(
@@ -132,16 +147,27 @@ pub(super) async fn enqueue(
     index: &IndexName,
     documents: &[(TenantId, DocumentId)],
 ) -> Result<u64, Failure> {
-    let stage = first_stage(kind)?;
     let mut documents: Vec<_> = documents.iter().collect();
     documents.sort();
     let mut tx = store.begin_long().await?;
+    let outcome = enqueue_in(store, &mut tx, kind, index, &documents).await;
+    end(tx, outcome).await
+}
+
+async fn enqueue_in(
+    store: &Store,
+    tx: &mut Connection,
+    kind: JobKind,
+    index: &IndexName,
+    documents: &[&(TenantId, DocumentId)],
+) -> Result<u64, Failure> {
+    let stage = first_stage(kind)?;
     // Alone: a document that is removed meanwhile would keep a job.
-    lock_indexes(&mut tx, Sharing::Alone).await?;
-    if find(&mut tx, index).await?.is_none() {
+    lock_indexes(tx, Sharing::Alone).await?;
+    if find(tx, index).await?.is_none() {
         return Err(Error::not_found(format!("there is no index '{index}'")).into());
     }
-    let now = store.now(&mut tx).await?;
+    let now = store.now(tx).await?;
     let mut enqueued = 0;
     for (tenant, document) in documents {
         let done = sqlx::query(enqueue_query!(" AND d.tenant = $6 AND d.document_id = $7", "DO NOTHING"))
@@ -156,7 +182,6 @@ pub(super) async fn enqueue(
             .await?;
         enqueued += done.rows_affected();
     }
-    tx.commit().await?;
     Ok(enqueued)
 }
 
@@ -184,8 +209,18 @@ async fn count_unfinished(
 
 pub(super) async fn retry_unfinished(store: &Store, kind: JobKind, index: &IndexName) -> Result<u64, Failure> {
     let mut tx = store.begin_long().await?;
-    lock_indexes(&mut tx, Sharing::Alone).await?;
-    let now = store.now(&mut tx).await?;
+    let outcome = retry_unfinished_in(store, &mut tx, kind, index).await;
+    end(tx, outcome).await
+}
+
+async fn retry_unfinished_in(
+    store: &Store,
+    tx: &mut Connection,
+    kind: JobKind,
+    index: &IndexName,
+) -> Result<u64, Failure> {
+    lock_indexes(tx, Sharing::Alone).await?;
+    let now = store.now(tx).await?;
     let changed = sqlx::query(
         "UPDATE jobs SET status = $1, attempts = 0, error = NULL, progress = 0, interrupted = FALSE, wake_at = $2, \
          updated_at = $2 WHERE kind = $3 AND index_name = $4 AND status IN ('failed', 'dead')",
@@ -196,7 +231,6 @@ pub(super) async fn retry_unfinished(store: &Store, kind: JobKind, index: &Index
     .bind(index.as_str())
     .execute(&mut *tx)
     .await?;
-    tx.commit().await?;
     Ok(changed.rows_affected())
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Store;
 use super::dialect::{Connection, Row, lock_document_of, may_be_due, next_due, stored};
+use super::end::end;
 use super::failure::Failure;
 use super::rows::{self, job_columns, to_int, unsigned};
 use super::work::{Held, finish, hold, set_version_status, supersede};
@@ -24,14 +25,28 @@ pub(super) async fn lease(store: &Store, worker: &str, ttl: Duration) -> Result<
     }
     for _ in 0..CLAIMS {
         let mut tx = store.begin().await?;
-        let now = store.now(&mut tx).await?;
-        let Some(seq) = next_due(&mut tx, now).await? else { return Ok(None) };
-        let Some(resumed) = still_due(&mut tx, seq, now).await? else { continue };
-        let leased = take(&mut tx, seq, resumed, worker, ttl, now).await?;
-        tx.commit().await?;
-        return Ok(Some(leased));
+        let outcome = claim(store, &mut tx, worker, ttl).await;
+        match end(tx, outcome).await? {
+            Claim::Leased(leased) => return Ok(Some(*leased)),
+            Claim::NothingDue => return Ok(None),
+            Claim::TooLate => {}
+        }
     }
     Ok(None)
+}
+
+enum Claim {
+    Leased(Box<LeasedJob>),
+    NothingDue,
+    /// Another process was faster.
+    TooLate,
+}
+
+async fn claim(store: &Store, tx: &mut Connection, worker: &str, ttl: Duration) -> Result<Claim, Failure> {
+    let now = store.now(tx).await?;
+    let Some(seq) = next_due(tx, now).await? else { return Ok(Claim::NothingDue) };
+    let Some(resumed) = still_due(tx, seq, now).await? else { return Ok(Claim::TooLate) };
+    Ok(Claim::Leased(Box::new(take(tx, seq, resumed, worker, ttl, now).await?)))
 }
 
 /// Whether the job may be taken still, now that it is locked; and if so, whether somebody was in the middle of it.
@@ -107,24 +122,34 @@ pub(super) async fn fail(
     retry_in: Duration,
 ) -> Result<Job, Failure> {
     let mut tx = store.begin().await?;
-    let held = hold(&mut tx, lease).await?;
-    let now = store.now(&mut tx).await?;
+    let failed = fail_in(store, &mut tx, lease, error, outcome, retry_in).await;
+    end(tx, failed).await
+}
+
+async fn fail_in(
+    store: &Store,
+    tx: &mut Connection,
+    lease: &Lease,
+    error: &Error,
+    outcome: JobStatus,
+    retry_in: Duration,
+) -> Result<Job, Failure> {
+    let held = hold(tx, lease).await?;
+    let now = store.now(tx).await?;
     match outcome {
-        JobStatus::Queued => requeue(&mut tx, &held, Some(error), 0, retry_in, now).await?,
+        JobStatus::Queued => requeue(tx, &held, Some(error), 0, retry_in, now).await?,
         JobStatus::Failed | JobStatus::Dead => {
             // What is live stays as it is when its way into one more index fails.
             if !held.job.kind.is_maintenance() {
-                set_version_status(&mut tx, &held.job, DocumentStatus::Failed, Some(&error.message), now).await?;
+                set_version_status(tx, &held.job, DocumentStatus::Failed, Some(&error.message), now).await?;
             }
-            finish(&mut tx, &held.job, outcome, Some(&error.message), now).await?;
+            finish(tx, &held.job, outcome, Some(&error.message), now).await?;
         }
         JobStatus::Running | JobStatus::Done => {
             return Err(Error::internal(format!("a try cannot fail into '{}'", outcome.as_str())).into());
         }
     }
-    let job = rows::find_job(&mut tx, held.job.id).await?;
-    tx.commit().await?;
-    Ok(job)
+    rows::find_job(tx, held.job.id).await
 }
 
 pub(super) async fn release(
@@ -134,10 +159,20 @@ pub(super) async fn release(
     retry_in: Duration,
 ) -> Result<(), Failure> {
     let mut tx = store.begin().await?;
-    let held = hold(&mut tx, lease).await?;
-    let now = store.now(&mut tx).await?;
-    requeue(&mut tx, &held, reason, 1, retry_in, now).await?;
-    Ok(tx.commit().await?)
+    let outcome = release_in(store, &mut tx, lease, reason, retry_in).await;
+    end(tx, outcome).await
+}
+
+async fn release_in(
+    store: &Store,
+    tx: &mut Connection,
+    lease: &Lease,
+    reason: Option<&Error>,
+    retry_in: Duration,
+) -> Result<(), Failure> {
+    let held = hold(tx, lease).await?;
+    let now = store.now(tx).await?;
+    requeue(tx, &held, reason, 1, retry_in, now).await
 }
 
 /// Back to the queue with `uncount` tries taken back, or to the end when a newer version waits already.
@@ -168,7 +203,12 @@ async fn requeue(
 
 pub(super) async fn retry(store: &Store, tenant: &TenantId, id: JobId) -> Result<Job, Failure> {
     let mut tx = store.begin().await?;
-    lock_document_of(&mut tx, id).await?;
+    let outcome = retry_in(store, &mut tx, tenant, id).await;
+    end(tx, outcome).await
+}
+
+async fn retry_in(store: &Store, tx: &mut Connection, tenant: &TenantId, id: JobId) -> Result<Job, Failure> {
+    lock_document_of(tx, id).await?;
     let row: Row = sqlx::query(concat!(
         "SELECT ",
         job_columns!(),
@@ -192,7 +232,7 @@ pub(super) async fn retry(store: &Store, tenant: &TenantId, id: JobId) -> Result
     if !maintenance && unsigned(&row, "newest")? != job.version {
         return Err(Error::conflict("a newer version of the document exists").into());
     }
-    let now = store.now(&mut tx).await?;
+    let now = store.now(tx).await?;
     sqlx::query(
         "UPDATE jobs SET status = 'queued', attempts = 0, error = NULL, progress = 0, interrupted = FALSE, \
          wake_at = $1, updated_at = $1 WHERE job_id = $2",
@@ -202,11 +242,9 @@ pub(super) async fn retry(store: &Store, tenant: &TenantId, id: JobId) -> Result
     .execute(&mut *tx)
     .await?;
     if !maintenance {
-        set_version_status(&mut tx, &job, DocumentStatus::Processing, None, now).await?;
+        set_version_status(tx, &job, DocumentStatus::Processing, None, now).await?;
     }
-    let job = rows::find_job(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok(job)
+    rows::find_job(tx, id).await
 }
 
 pub(super) async fn release_all_leases(store: &Store) -> Result<u64, Failure> {

@@ -6,6 +6,7 @@ use sqlx::Row as _;
 
 use super::Store;
 use super::dialect::{Connection, delete_chunks, for_update, insert_chunks, lock_document_of, stored};
+use super::end::end;
 use super::failure::Failure;
 use super::rows::{self, job_columns, prose, to_int, unsigned};
 
@@ -65,10 +66,15 @@ async fn find_held(connection: &mut Connection, lease: &Lease, query: &'static s
 
 pub(super) async fn store_text(store: &Store, lease: &Lease, text: VersionText) -> Result<(), Failure> {
     let mut tx = store.begin().await?;
-    let Held { job, .. } = hold(&mut tx, lease).await?;
-    let now = store.now(&mut tx).await?;
-    delete_chunks(&mut tx, &job.tenant, &job.document_id, job.version..=job.version).await?;
-    insert_chunks(store, &mut tx, (&job.tenant, &job.document_id, job.version), &text).await?;
+    let outcome = store_text_in(store, &mut tx, lease, &text).await;
+    end(tx, outcome).await
+}
+
+async fn store_text_in(store: &Store, tx: &mut Connection, lease: &Lease, text: &VersionText) -> Result<(), Failure> {
+    let Held { job, .. } = hold(tx, lease).await?;
+    let now = store.now(tx).await?;
+    delete_chunks(tx, &job.tenant, &job.document_id, job.version..=job.version).await?;
+    insert_chunks(store, tx, (&job.tenant, &job.document_id, job.version), text).await?;
     sqlx::query(
         "UPDATE versions SET title = $1, language = $2, chunks = $3 \
          WHERE tenant = $4 AND document_id = $5 AND version = $6",
@@ -81,8 +87,7 @@ pub(super) async fn store_text(store: &Store, lease: &Lease, text: VersionText) 
     .bind(to_int(job.version))
     .execute(&mut *tx)
     .await?;
-    set_stage(&mut tx, lease, Stage::Embed, now).await?;
-    Ok(tx.commit().await?)
+    set_stage(tx, lease, Stage::Embed, now).await
 }
 
 pub(super) async fn text(store: &Store, lease: &Lease) -> Result<VersionText, Failure> {
@@ -116,13 +121,17 @@ pub(super) async fn text(store: &Store, lease: &Lease) -> Result<VersionText, Fa
 
 pub(super) async fn advance(store: &Store, lease: &Lease, stage: Stage) -> Result<(), Failure> {
     let mut tx = store.begin().await?;
-    let Held { job, .. } = hold(&mut tx, lease).await?;
+    let outcome = advance_in(store, &mut tx, lease, stage).await;
+    end(tx, outcome).await
+}
+
+async fn advance_in(store: &Store, tx: &mut Connection, lease: &Lease, stage: Stage) -> Result<(), Failure> {
+    let Held { job, .. } = hold(tx, lease).await?;
     if stage <= job.stage {
         return Err(Error::internal(format!("a job in {} cannot go to {}", job.stage.as_str(), stage.as_str())).into());
     }
-    let now = store.now(&mut tx).await?;
-    set_stage(&mut tx, lease, stage, now).await?;
-    Ok(tx.commit().await?)
+    let now = store.now(tx).await?;
+    set_stage(tx, lease, stage, now).await
 }
 
 /// Tries count from the last durable step: work that gets further each time is not what a dead letter is for.

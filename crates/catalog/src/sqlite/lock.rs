@@ -8,8 +8,19 @@ use ragstone_core::{Error, Result};
 
 use crate::durable;
 
-/// Takes the lock of the catalog at `path`, whose directory is created; it lasts as long as the returned file.
-pub(super) fn acquire(path: &Path) -> Result<File> {
+/// A held lock; the system lets go of it when the process ends, however it ends.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child process that is about to begin may still share the file for a moment. When
+        // it fails, closing has to do.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the lock of the catalog at `path`, whose directory is created; it lasts as long as what is returned.
+pub(super) fn acquire(path: &Path) -> Result<Lock> {
     if let Some(directory) = path.parent() {
         durable::create_directory(directory)
             .map_err(|e| Error::internal(format!("cannot create {}", directory.display())).with_source(e))?;
@@ -19,7 +30,7 @@ pub(super) fn acquire(path: &Path) -> Result<File> {
     let unusable = |e: io::Error| Error::internal(format!("cannot lock the catalog {}", path.display())).with_source(e);
     let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(unusable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => {
             Err(Error::unavailable(format!("the catalog {} is in use by another process", path.display())))
         }

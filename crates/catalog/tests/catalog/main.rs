@@ -1,10 +1,15 @@
 //! The catalog's contract, against SQLite and a real PostgreSQL server, with a clock that the tests move.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod accept;
+mod backup;
 mod complete;
 mod durability;
+mod faults;
+mod keyword;
+mod maintenance;
 mod model;
+mod postgres;
 mod queue;
 mod read;
 mod server;

@@ -112,8 +112,14 @@ impl Fixture {
         Some((leased, unused))
     }
 
-    /// All the work that is left for a leased job.
+    /// All the work that is left for a leased job; no index is written.
     pub(crate) async fn finish(&self, leased: &LeasedJob) -> Vec<String> {
+        self.prepare(leased).await;
+        self.catalog.complete(&leased.lease, &[]).await.unwrap()
+    }
+
+    /// All but the last step of it.
+    pub(crate) async fn prepare(&self, leased: &LeasedJob) {
         if leased.job.stage < Stage::Embed {
             self.catalog.store_text(&leased.lease, text(&["one", "two"])).await.unwrap();
         }
@@ -122,7 +128,12 @@ impl Fixture {
                 self.catalog.advance(&leased.lease, stage).await.unwrap();
             }
         }
-        self.catalog.complete(&leased.lease, &[]).await.unwrap()
+    }
+
+    /// The leased job as the catalog has it now.
+    pub(crate) async fn renew(&self, leased: LeasedJob) -> LeasedJob {
+        let job = self.catalog.job(&leased.job.tenant, leased.job.id).await.unwrap().unwrap();
+        LeasedJob { job, ..leased }
     }
 
     pub(crate) async fn document(&self, id: &str) -> Document {
