@@ -16,7 +16,8 @@ const PASSAGE: &str = "The lighthouse of Kap Arkona was built in 1826 by Karl Fr
                        made of brick, and was in service until 1905.";
 
 fn config() -> LocalChatConfig {
-    LocalChatConfig { model: MODEL.into(), ..LocalChatConfig::default() }
+    // Time enough for a busy machine.
+    LocalChatConfig { model: MODEL.into(), timeout_ms: 600_000, ..LocalChatConfig::default() }
 }
 
 async fn model(config: LocalChatConfig) -> Option<LocalChat> {
@@ -93,10 +94,10 @@ async fn a_caller_that_leaves_stops_reading_and_writing() {
     let asked = Instant::now();
     answer(&model, short()).await;
     let alone = asked.elapsed();
-    let passages = vec![PASSAGE; 60];
-    let long = || ChatRequest { max_tokens: 1000, ..cited("Tell me everything.", &passages) };
-    for tokens_before_leaving in [0, 3] {
-        let mut stream = model.stream(long()).await.unwrap();
+    let long =
+        |passages: usize| ChatRequest { max_tokens: 1000, ..cited("Tell me everything.", &vec![PASSAGE; passages]) };
+    for (tokens_before_leaving, passages) in [(0, 60), (3, 1)] {
+        let mut stream = model.stream(long(passages)).await.unwrap();
         for _ in 0..tokens_before_leaving {
             stream.next().await.unwrap().unwrap();
         }
