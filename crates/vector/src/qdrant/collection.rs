@@ -41,7 +41,7 @@ impl Collection {
     /// `Unavailable` when no peer answers.
     pub(crate) async fn open(peers: Arc<Peers>, config: Arc<QdrantConfig>, spec: IndexSpec) -> Result<Self> {
         let name = config.collection(spec.name.as_str());
-        let view = look(&peers, &config, &name).await?;
+        let view = look(&peers, &config, &name, None).await?;
         let hedge = config.hedge.enabled.then(|| Hedge::new(config.hedge.quantile, config.hedge.max_extra));
         let collection = Self {
             peers,
@@ -99,9 +99,9 @@ impl Collection {
         }
     }
 
-    /// What all peers say within the write timeout.
-    pub(crate) async fn ask_all(&self) -> Result<View> {
-        View::look(&self.peers, &self.name, Deadline::after(self.config.write_timeout()), None).await
+    /// What all peers say within this time.
+    pub(crate) async fn ask_all(&self, within: Duration) -> Result<View> {
+        View::look(&self.peers, &self.name, Deadline::after(within), None, Some(&self.known())).await
     }
 
     /// How long until everybody who searches knows what is stored now.
@@ -126,11 +126,7 @@ impl Collection {
         if good(&known) {
             return Ok(known);
         }
-        let mut found = look(&self.peers, &self.config, &self.name).await?;
-        if found.layout.epoch < known.layout.epoch {
-            // Only peers that lag behind have answered.
-            found.layout = known.layout.clone();
-        }
+        let found = look(&self.peers, &self.config, &self.name, Some(&known)).await?;
         let found = Arc::new(found);
         self.learn(&found);
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&found);
@@ -144,9 +140,9 @@ impl Collection {
     }
 }
 
-async fn look(peers: &Peers, config: &QdrantConfig, name: &str) -> Result<View> {
+async fn look(peers: &Peers, config: &QdrantConfig, name: &str, known: Option<&View>) -> Result<View> {
     let (deadline, grace) = (Deadline::after(config.shard_timeout()), config.refresh() / 4);
-    View::look(peers, name, deadline, Some(grace)).await.map_err(|error| {
+    View::look(peers, name, deadline, Some(grace), known).await.map_err(|error| {
         if view::is_missing(&error) {
             return Error::not_found("there is no such index").with_source(error);
         }

@@ -20,6 +20,7 @@ pub struct QdrantConfig {
     /// Every Qdrant peer, `http://host:6334` or `https://…` (its gRPC port). With none, Qdrant is not used. Name each peer
     /// rather than one balanced address: searches are then spread and repeated over the replicas, and documents can
     /// be moved between shards.
+    #[serde(deserialize_with = "ragstone_config::list")]
     pub urls: Vec<String>,
     /// The API key; empty: none is sent.
     pub api_key: QdrantApiKey,
@@ -57,6 +58,7 @@ pub struct QdrantConfig {
     /// this.
     pub topology_refresh_ms: u64,
     /// Metadata fields that get a payload index at once, as texts. Others get one when a filter first names them, up to 32.
+    #[serde(deserialize_with = "ragstone_config::list")]
     pub indexed_metadata: Vec<String>,
 }
 

@@ -52,9 +52,14 @@ impl Failure {
         Self::new("", "", Status::unavailable("there is no peer to ask"))
     }
 
-    /// Whether the call surely never reached the server, or the connection broke: another peer may be asked to do it.
+    /// Whether the peer was not there, or the connection broke.
     pub(crate) fn unreached(&self) -> bool {
-        self.code == Code::Unavailable || (self.elsewhere && !self.fault)
+        self.code == Code::Unavailable
+    }
+
+    /// Whether another peer may be asked for a change: this one was not there, or does not know the shard yet.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        self.unreached() || (self.elsewhere && !self.fault)
     }
 }
 

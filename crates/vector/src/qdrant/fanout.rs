@@ -88,7 +88,7 @@ impl Collection {
         let candidates = self.candidates(view, shard);
         let (first, account) = candidates.choose(&self.peers, &[]).ok_or_else(Failure::nobody)?;
         let failure = match self.peers.call(first, message.clone(), deadline, account.of_write()).await {
-            Err(failure) if failure.unreached() => failure,
+            Err(failure) if failure.may_be_repeated() => failure,
             done => return done,
         };
         match candidates.choose(&self.peers, &[first]) {

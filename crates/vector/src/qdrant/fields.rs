@@ -91,7 +91,7 @@ pub(crate) async fn index(peers: &Peers, collection: &str, field: String, kind: 
         field_index_params: Some(PayloadIndexParams { index_params: Some(params) }),
         ..CreateFieldIndexCollection::default()
     };
-    peers.any(request, Deadline::after(PATIENCE)).await?;
+    peers.change_any(request, Deadline::after(PATIENCE)).await?;
     Ok(())
 }
 

@@ -88,7 +88,7 @@ impl Shared {
             for peer in self.peers.due() {
                 let end = Deadline::after(self.config.shard_timeout());
                 // What came of it has been noted by the call.
-                drop(self.peers.call(peer, ListAliasesRequest {}, end, Account::Write).await);
+                drop(self.peers.call(peer, ListAliasesRequest {}, end, Account::Read).await);
             }
         }
     }
@@ -145,7 +145,7 @@ impl Shared {
         let create = Action::CreateAlias(CreateAlias { collection_name, alias_name });
         let actions = delete.into_iter().chain([create]).map(|action| AliasOperations { action: Some(action) });
         let change = ChangeAliases { actions: actions.collect(), timeout: Some(PATIENCE.as_secs()) };
-        self.peers.any(change, Deadline::after(PATIENCE)).await?;
+        self.peers.change_any(change, Deadline::after(PATIENCE)).await?;
         Ok(())
     }
 }
@@ -210,7 +210,7 @@ impl VectorIndexes for QdrantIndexes {
         if shared.spec(name).await?.is_some() {
             let collection_name = shared.config.collection(name.as_str());
             let delete = DeleteCollection { collection_name, timeout: Some(PATIENCE.as_secs()) };
-            shared.peers.any(delete, Deadline::after(PATIENCE)).await?;
+            shared.peers.change_any(delete, Deadline::after(PATIENCE)).await?;
         }
         self.forget(name);
         Ok(())

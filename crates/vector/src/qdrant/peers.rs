@@ -36,7 +36,7 @@ struct Peer {
 pub(crate) enum Account {
     /// Its latency and whether it works.
     Read,
-    /// Whether it works; writes take long for reasons of their own.
+    /// Whether it is there. How long it takes, and whether it succeeds, depends on the other replicas too.
     Write,
     /// Nothing: the peer had to ask others, or this only looks after it.
     Nothing,
@@ -137,13 +137,26 @@ impl Peers {
         result
     }
 
-    /// Sends `message` to one peer after the other until one does it; for what is asked rarely.
+    /// Asks one peer after the other until one answers; each has a third of the time, so that one that hangs does not
+    /// use it up.
     pub(crate) async fn any<M: Rpc>(&self, message: M, deadline: Deadline) -> Result<M::Reply, Failure> {
+        let each = if self.len() == 1 { deadline.remaining() } else { deadline.remaining() / 3 };
+        self.one_by_one(message, deadline, each).await
+    }
+
+    /// Has one peer after the other change something until one has done it; what is sent here may be repeated.
+    pub(crate) async fn change_any<M: Rpc>(&self, message: M, deadline: Deadline) -> Result<M::Reply, Failure> {
+        self.one_by_one(message, deadline, deadline.remaining()).await
+    }
+
+    async fn one_by_one<M: Rpc>(&self, message: M, deadline: Deadline, each: Duration) -> Result<M::Reply, Failure> {
         let mut tried = Vec::new();
         let mut last = Failure::nobody();
-        while let Some(peer) = self.choose(&self.all(), &tried) {
+        while let Some(peer) = self.choose(&self.all(), &tried)
+            && !deadline.remaining().is_zero()
+        {
             tried.push(peer);
-            match self.call(peer, message.clone(), deadline, Account::Write).await {
+            match self.call(peer, message.clone(), deadline.cap(each), Account::Write).await {
                 Err(failure) if failure.elsewhere => last = failure,
                 done => return done,
             }
@@ -184,7 +197,10 @@ impl<'a> Call<'a> {
         if self.account == Account::Nothing {
             return;
         }
-        let fault = failure.is_some_and(|failure| failure.fault);
+        let fault = failure.is_some_and(|failure| match self.account {
+            Account::Write => failure.unreached(),
+            Account::Read | Account::Nothing => failure.fault,
+        });
         // A quick refusal must not make a peer look fast.
         if self.account == Account::Read && failure.is_none() {
             self.record();

@@ -131,7 +131,7 @@ impl Collection {
     async fn agreed(&self) -> Result<View> {
         let end = Deadline::after(PATIENCE);
         loop {
-            let view = self.ask_all().await?;
+            let view = self.ask_all(self.config.write_timeout()).await?;
             let behind = |peer: &usize| view.epochs.get(peer) != Some(&view.layout.epoch);
             let Some(peer) = self.peers.all().into_iter().find(behind) else {
                 return Ok(view);
@@ -154,7 +154,7 @@ impl Collection {
             metadata: layout.metadata()?,
             ..UpdateCollection::default()
         };
-        self.peers.any(update, Deadline::after(PATIENCE)).await?;
+        self.peers.change_any(update, Deadline::after(PATIENCE)).await?;
         let end = Deadline::after(PATIENCE);
         loop {
             let view = self.agreed().await?;
@@ -228,7 +228,7 @@ impl Collection {
             request: Some(DeleteShardKey { shard_key: Some(convert::key(shard)) }),
             timeout: Some(PATIENCE.as_secs()),
         };
-        let Err(failure) = self.peers.any(request, Deadline::after(PATIENCE)).await else {
+        let Err(failure) = self.peers.change_any(request, Deadline::after(PATIENCE)).await else {
             return Ok(());
         };
         // Done by an earlier attempt?
@@ -258,7 +258,7 @@ pub(crate) async fn make_shards(peers: &Peers, collection: &str, shards: &[Strin
             request: Some(create),
             timeout: Some(PATIENCE.as_secs()),
         };
-        if let Err(failure) = peers.any(request, Deadline::after(PATIENCE)).await
+        if let Err(failure) = peers.change_any(request, Deadline::after(PATIENCE)).await
             && !keys(peers, collection).await?.contains(shard)
         {
             return Err(failure.into());
@@ -266,7 +266,7 @@ pub(crate) async fn make_shards(peers: &Peers, collection: &str, shards: &[Strin
     }
     let end = Deadline::after(PATIENCE);
     loop {
-        let served = View::look(peers, collection, Deadline::after(PATIENCE), Some(POLL)).await?.served;
+        let served = View::look(peers, collection, Deadline::after(PATIENCE), Some(POLL), None).await?.served;
         let Some(missing) = shards.iter().find(|shard| !served.contains(*shard)) else {
             return Ok(());
         };

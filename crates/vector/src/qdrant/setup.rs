@@ -29,7 +29,7 @@ pub(crate) async fn create(peers: &Peers, config: &QdrantConfig, spec: &IndexSpe
         Some(there) => there,
         None => {
             let request = request(config, spec, is_cluster(peers, &name).await?)?;
-            let made = peers.any(request, Deadline::after(PATIENCE)).await;
+            let made = peers.change_any(request, Deadline::after(PATIENCE)).await;
             match (info(peers, &name).await?, made) {
                 // Made by us, or by somebody else at the same time.
                 (Some(there), _) => there,

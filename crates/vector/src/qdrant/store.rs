@@ -58,7 +58,7 @@ impl VectorStore for QdrantStore {
 
     async fn unhealthy_shards(&self) -> Vec<String> {
         let all = |topology: &Topology| topology.all().into_iter().map(str::to_owned).collect::<Vec<_>>();
-        match self.collection.fresh().await {
+        match self.collection.ask_all(self.collection.config.shard_timeout()).await {
             Ok(view) => all(&view.layout.topology).into_iter().filter(|shard| !view.served.contains(shard)).collect(),
             Err(_) => all(&self.collection.known().layout.topology),
         }

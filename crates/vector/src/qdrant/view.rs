@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use qdrant_client::qdrant::{
     CollectionClusterInfoRequest, CollectionClusterInfoResponse, CollectionInfo, GetCollectionInfoRequest,
-    ReplicaState, ShardingMethod,
+    GetCollectionInfoResponse, ReplicaState, ShardingMethod,
 };
 use ragstone_core::{Error, ErrorCode, Result};
 use ragstone_resilience::Deadline;
@@ -38,74 +39,99 @@ pub(crate) struct View {
     pub(crate) asked: Instant,
 }
 
-/// What one peer says.
-struct Said {
-    peer: usize,
-    info: CollectionInfo,
-    cluster: CollectionClusterInfoResponse,
+/// What the peers have said so far.
+#[derive(Default)]
+struct Heard {
+    /// The collection's settings. A peer cannot tell them while a shard has no replica left.
+    infos: BTreeMap<usize, CollectionInfo>,
+    /// How many could not.
+    untold: usize,
+    /// Where the replicas are.
+    clusters: BTreeMap<usize, CollectionClusterInfoResponse>,
+    failed: BTreeMap<usize, Failure>,
+}
+
+enum Answer {
+    Info(Box<Result<GetCollectionInfoResponse, Failure>>),
+    Cluster(Result<CollectionClusterInfoResponse, Failure>),
 }
 
 impl View {
-    /// Asks all peers. Once the first has answered, the others have `grace` to do so; `None`: until the deadline.
+    /// Asks all peers. Once one has answered, the others have `grace` to do so; of those that are late the others' word is
+    /// taken, as they may only be slow. With `None` all have until the deadline, and who is late has failed.
+    ///
+    /// While a shard is lost altogether no peer tells the layout; the one `known` before holds then. It cannot change
+    /// meanwhile: that takes the word of every peer.
     pub(crate) async fn look(
         peers: &Peers,
         collection: &str,
         deadline: Deadline,
         grace: Option<Duration>,
+        known: Option<&Self>,
     ) -> Result<Self> {
         let asked = Instant::now();
         let due = peers.due();
-        let mut calls: FuturesUnordered<_> = peers
-            .all()
-            .into_iter()
-            .map(|peer| {
-                // The call that shows whether a peer that was left alone is well again.
-                let account = if due.contains(&peer) { Account::Write } else { Account::Nothing };
-                ask(peers, peer, collection, deadline, account)
-            })
-            .collect();
-        let mut said = Vec::new();
-        let mut failure: Option<Failure> = None;
+        // The call that shows whether a peer that was left alone is well again.
+        let account = |peer| if due.contains(&peer) { Account::Read } else { Account::Nothing };
+        let mut calls: FuturesUnordered<BoxFuture<'_, (usize, Answer)>> = FuturesUnordered::new();
+        for peer in peers.all() {
+            let info = GetCollectionInfoRequest { collection_name: collection.to_owned() };
+            let info = peers.call(peer, info, deadline, Account::Nothing);
+            calls.push(Box::pin(async move { (peer, Answer::Info(Box::new(info.await))) }));
+            let cluster = CollectionClusterInfoRequest { collection_name: collection.to_owned() };
+            let cluster = peers.call(peer, cluster, deadline, account(peer));
+            calls.push(Box::pin(async move { (peer, Answer::Cluster(cluster.await)) }));
+        }
+        let mut heard = Heard::default();
         let mut end = deadline;
-        while let Ok(Some(answer)) = end.run(async { Ok(calls.next().await) }).await {
-            match answer {
-                Ok(answer) => {
-                    if said.is_empty() {
-                        end = grace.map_or(end, |grace| end.cap(grace));
-                    }
-                    said.push(answer);
-                }
-                Err(other) if failure.as_ref().is_none_or(|known| known.elsewhere) => failure = Some(other),
-                Err(_) => {}
+        while let Ok(Some((peer, answer))) = end.run(async { Ok(calls.next().await) }).await {
+            heard.take(peer, answer);
+            // The layout is waited for until all have failed to tell it: a slow answer must not be passed over.
+            let told = !heard.infos.is_empty() || heard.untold == peers.len();
+            if end == deadline && !heard.clusters.is_empty() && told {
+                end = grace.map_or(end, |grace| end.cap(grace));
             }
         }
         drop(calls);
-        match failure {
-            Some(failure) if said.is_empty() => Err(failure.into()),
-            None if said.is_empty() => Err(Error::unavailable("no Qdrant peer answered in time")),
-            _ => Self::merge(peers, said, asked),
-        }
+        let late = |peer: &usize| grace.is_none() && !heard.clusters.contains_key(peer);
+        let lost = peers.all().into_iter().filter(|peer| heard.failed.contains_key(peer) || late(peer)).collect();
+        Self::merge(peers, heard, &lost, known, asked)
     }
 
-    fn merge(peers: &Peers, said: Vec<Said>, asked: Instant) -> Result<Self> {
-        let mut newest: Option<(Layout, bool)> = None;
-        let (mut analyzers, mut indexed, mut epochs) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        for Said { peer, info, cluster } in &said {
-            peers.learn_id(*peer, cluster.peer_id);
-            let config = info.config.clone().unwrap_or_default();
+    fn merge(
+        peers: &Peers,
+        heard: Heard,
+        lost: &BTreeSet<usize>,
+        known: Option<&Self>,
+        asked: Instant,
+    ) -> Result<Self> {
+        let Heard { infos, clusters, failed, .. } = heard;
+        let silence = || Error::unavailable("no Qdrant peer answered in time");
+        // A refusal says more than silence.
+        let refusal = failed.into_values().min_by_key(|failure| failure.elsewhere);
+        let error = || refusal.map_or_else(silence, Error::from);
+        if clusters.is_empty() || (infos.is_empty() && known.is_none()) {
+            return Err(error());
+        }
+        let mut newest = known.map(|known| (known.layout.clone(), known.keyed));
+        let mut analyzers = known.map(|known| known.analyzers.clone()).unwrap_or_default();
+        let mut indexed = known.map(|known| known.indexed.clone()).unwrap_or_default();
+        let mut epochs = BTreeMap::new();
+        for (peer, info) in infos {
+            let config = info.config.unwrap_or_default();
             let foreign = || Error::conflict("the collection was not made by Ragstone");
             let layout = Layout::from_metadata(&config.metadata)?.ok_or_else(foreign)?;
             let custom = config.params.and_then(|params| params.sharding_method);
-            let keyed = custom == Some(ShardingMethod::Custom.into());
             analyzers.extend(layout::analyzers_from_metadata(&config.metadata));
-            indexed.extend(info.payload_schema.keys().cloned());
-            epochs.insert(*peer, layout.epoch);
+            indexed.extend(info.payload_schema.into_keys());
+            epochs.insert(peer, layout.epoch);
             if newest.as_ref().is_none_or(|(known, _)| known.epoch < layout.epoch) {
-                newest = Some((layout, keyed));
+                newest = Some((layout, custom == Some(ShardingMethod::Custom.into())));
             }
         }
-        let (layout, keyed) = newest.ok_or_else(|| Error::internal("nobody said anything"))?;
-        let replicas = Replicas::new(peers, &said, keyed);
+        let (layout, keyed) = newest.ok_or_else(silence)?;
+        clusters.iter().for_each(|(peer, cluster)| peers.learn_id(*peer, cluster.peer_id));
+        let replicas = Replicas::new(peers, clusters.values(), lost, keyed);
         let names = layout.topology.all();
         let holders = names.iter().map(|shard| ((*shard).to_owned(), replicas.holders(shard))).collect();
         let served = replicas.served();
@@ -113,19 +139,23 @@ impl View {
     }
 }
 
-async fn ask(
-    peers: &Peers,
-    peer: usize,
-    collection: &str,
-    deadline: Deadline,
-    account: Account,
-) -> Result<Said, Failure> {
-    let collection_name = collection.to_owned();
-    let info = GetCollectionInfoRequest { collection_name: collection_name.clone() };
-    let cluster = CollectionClusterInfoRequest { collection_name };
-    let (info, cluster) =
-        tokio::try_join!(peers.call(peer, info, deadline, account), peers.call(peer, cluster, deadline, account),)?;
-    Ok(Said { peer, info: info.result.unwrap_or_default(), cluster })
+impl Heard {
+    fn take(&mut self, peer: usize, answer: Answer) {
+        match answer {
+            Answer::Info(info) => match *info {
+                Ok(info) => drop(self.infos.insert(peer, info.result.unwrap_or_default())),
+                Err(failure) => {
+                    self.untold += 1;
+                    // Where it might be told elsewhere, this peer may have asked in vain another one that is lost.
+                    if !failure.elsewhere {
+                        self.failed.insert(peer, failure);
+                    }
+                }
+            },
+            Answer::Cluster(Ok(cluster)) => drop(self.clusters.insert(peer, cluster)),
+            Answer::Cluster(Err(failure)) => drop(self.failed.insert(peer, failure)),
+        }
+    }
 }
 
 /// Whether an error says that the collection is not there.
@@ -134,26 +164,28 @@ pub(crate) fn is_missing(error: &Error) -> bool {
 }
 
 /// The replicas of every shard, as all peers together see them.
-struct Replicas {
+struct Replicas<'a> {
+    peers: &'a Peers,
     /// Of a shard and Qdrant's number of a peer: healthy in every view that knows it.
     healthy: BTreeMap<(String, u64), bool>,
-    /// Qdrant's number, and ours, of each peer that answered.
-    answered: BTreeMap<u64, usize>,
-    /// Numbers of configured peers that did not answer.
-    silent: BTreeSet<u64>,
+    /// Configured peers that failed to answer.
+    lost: &'a BTreeSet<usize>,
 }
 
-impl Replicas {
-    fn new(peers: &Peers, said: &[Said], keyed: bool) -> Self {
-        let answered: BTreeMap<u64, usize> = said.iter().map(|one| (one.cluster.peer_id, one.peer)).collect();
+impl<'a> Replicas<'a> {
+    fn new<'b>(
+        peers: &'a Peers,
+        clusters: impl Iterator<Item = &'b CollectionClusterInfoResponse>,
+        lost: &'a BTreeSet<usize>,
+        keyed: bool,
+    ) -> Self {
         let mut healthy: BTreeMap<(String, u64), bool> = BTreeMap::new();
-        let mut silent = BTreeSet::new();
         let name =
             |key: Option<&_>| if keyed { convert::key_name(key).map(str::to_owned) } else { Some("s0".to_owned()) };
-        for one in said {
-            let local = one.cluster.local_shards.iter();
-            let local = local.map(|shard| (shard.shard_key.as_ref(), one.cluster.peer_id, shard.state));
-            let remote = one.cluster.remote_shards.iter();
+        for cluster in clusters {
+            let local = cluster.local_shards.iter();
+            let local = local.map(|shard| (shard.shard_key.as_ref(), cluster.peer_id, shard.state));
+            let remote = cluster.remote_shards.iter();
             let remote = remote.map(|shard| (shard.shard_key.as_ref(), shard.peer_id, shard.state));
             for (key, id, state) in local.chain(remote) {
                 let Some(shard) = name(key) else {
@@ -162,23 +194,22 @@ impl Replicas {
                 let well = state == i32::from(ReplicaState::Active) || state == i32::from(ReplicaState::ActiveRead);
                 // A peer cut off from the others does not know that they gave up its replica: one doubt is enough.
                 healthy.entry((shard, id)).and_modify(|known| *known &= well).or_insert(well);
-                if !answered.contains_key(&id) && peers.with_id(id).is_some() {
-                    silent.insert(id);
-                }
             }
         }
-        Self { healthy, answered, silent }
+        Self { peers, healthy, lost }
     }
 
-    /// Configured peers that answered and hold a healthy replica.
+    /// Configured peers that hold a healthy replica.
     fn holders(&self, shard: &str) -> Vec<usize> {
         let healthy = self.healthy.iter().filter(|((name, _), well)| name == shard && **well);
-        healthy.filter_map(|((_, id), _)| self.answered.get(id).copied()).collect()
+        let ours = healthy.filter_map(|((_, id), _)| self.peers.with_id(*id));
+        ours.filter(|peer| !self.lost.contains(peer)).collect()
     }
 
     /// Shards that some peer, also one that is not configured, can serve.
     fn served(&self) -> BTreeSet<String> {
-        let healthy = self.healthy.iter().filter(|((_, id), well)| **well && !self.silent.contains(id));
+        let here = |id| self.peers.with_id(id).is_none_or(|peer| !self.lost.contains(&peer));
+        let healthy = self.healthy.iter().filter(|((_, id), well)| **well && here(*id));
         healthy.map(|((name, _), _)| name.clone()).collect()
     }
 }

@@ -116,7 +116,7 @@ impl Collection {
         }
         let metadata = layout::analyzer_metadata(new.iter().copied());
         let update = UpdateCollection { collection_name: self.name.clone(), metadata, ..UpdateCollection::default() };
-        self.peers.any(update, Deadline::after(self.config.write_timeout())).await?;
+        self.peers.change_any(update, Deadline::after(self.config.write_timeout())).await?;
         tokio::time::sleep(self.readers_know()).await;
         let view = self.fresh().await?;
         if new.iter().all(|name| view.analyzers.contains(*name)) {

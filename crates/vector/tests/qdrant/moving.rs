@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use ragstone_core::ports::VectorStore;
-use ragstone_core::{ErrorCode, SearchMode, Topology};
+use ragstone_core::{ErrorCode, SearchMode, Topology, place};
 use ragstone_testkit::qdrant::ClusterConfig;
 use tokio::task::JoinHandle;
 
-use crate::common::{Server, document, fill, hits, point, put, query, tenant, vector};
+use ragstone_vector::{QdrantConfig, QdrantIndexes};
+
+use crate::common::{Server, document, fill, hits, open, point, put, query, tenant, vector};
 
 /// Documents that stay as they are, of two chunks each.
 const DOCUMENTS: usize = 400;
@@ -89,6 +91,13 @@ fn write(store: Arc<dyn VectorStore>, done: Arc<AtomicBool>) -> JoinHandle<u64> 
 }
 
 async fn replace(store: &dyn VectorStore, name: &str, version: u64) {
+    write_one(store, name, version).await;
+    let found = hits(store, query("t", &format!("number{version}"), SearchMode::Keyword, 20)).await;
+    assert!(found.iter().any(|hit| hit.0 == name && hit.1 == version), "{name} {version} not in {found:?}");
+    store.remove_versions(&tenant("t"), &document(name), version).await.unwrap();
+}
+
+async fn write_one(store: &dyn VectorStore, name: &str, version: u64) {
     loop {
         let mut only = point("t", name, version, 0, &format!("replaced number{version}"));
         only.vector = vector(version);
@@ -99,16 +108,13 @@ async fn replace(store: &dyn VectorStore, name: &str, version: u64) {
             Err(error) => assert_eq!(error.code, ErrorCode::NotFound, "{error}"),
         }
     }
-    let found = hits(store, query("t", &format!("number{version}"), SearchMode::Keyword, 20)).await;
-    assert!(found.iter().any(|hit| hit.0 == name && hit.1 == version), "{name} {version} not in {found:?}");
-    store.remove_versions(&tenant("t"), &document(name), version).await.unwrap();
 }
 
-/// Moves the documents that stay and those that are replaced; how many of the former had to.
-async fn move_all(store: &dyn VectorStore) -> usize {
-    let moves = (0..DOCUMENTS)
+/// Moves documents that stay, many at a time; how many had to.
+async fn move_all(store: &dyn VectorStore, documents: usize) -> usize {
+    let moves = (0..documents)
         .map(|n| async move { store.move_document(&tenant("t"), &document(&format!("d{n}"))).await.unwrap() });
-    let moved: Vec<bool> = futures::stream::iter(moves).buffer_unordered(32).collect().await;
+    let moved: Vec<bool> = futures::stream::iter(moves).buffer_unordered(16).collect().await;
     moved.into_iter().filter(|moved| *moved).count()
 }
 
@@ -135,9 +141,9 @@ async fn a_fifth_shard_takes_its_share_and_no_search_misses_or_doubles_a_documen
     assert_eq!(early.code, ErrorCode::Conflict, "{early}");
     let other = store.begin_reshard(&shards(6)).await.unwrap_err();
     assert_eq!(other.code, ErrorCode::Conflict, "{other}");
-    let moved = move_all(&*store).await;
+    let moved = move_all(&*store, DOCUMENTS).await;
     assert!((60..=100).contains(&moved), "{moved} of {DOCUMENTS} moved");
-    assert_eq!(move_all(&*store).await, 0);
+    assert_eq!(move_all(&*store, DOCUMENTS).await, 0);
     stop.store(true, Ordering::Relaxed);
     let version = writing.await.unwrap();
     for n in 0..REPLACED {
@@ -154,6 +160,88 @@ async fn a_fifth_shard_takes_its_share_and_no_search_misses_or_doubles_a_documen
     assert!(searches > 10 && version > 3, "{searches} searches, {version} rounds");
     assert_eq!(store.live_documents().await.unwrap(), (DOCUMENTS + REPLACED) as u64);
     assert_eq!(names(&*store).await.len(), DOCUMENTS + REPLACED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_that_learns_late_finds_what_is_written_to_a_new_shard() {
+    let server = Server::cluster(4).await;
+    let slow = || async {
+        let config = QdrantConfig { topology_refresh_ms: 1500, ..server.config() };
+        open(&QdrantIndexes::open(config).await.unwrap()).await
+    };
+    let store = slow().await;
+    put(&*store, vec![point("t", "first", 1, 0, "comes and goes")]).await;
+    // Two others, of which one looks half an interval later: whoever learns first writes what the other is to find.
+    let one = slow().await;
+    tokio::time::sleep(Duration::from_millis(750)).await;
+    let other = slow().await;
+    let done = Arc::new(AtomicBool::new(false));
+    let pairs = [("a", &one, &other), ("b", &other, &one)];
+    let writing = pairs.map(|(prefix, writer, reader)| {
+        tokio::spawn(write_to_fifth(prefix, Arc::clone(writer), Arc::clone(reader), Arc::clone(&done)))
+    });
+    store.begin_reshard(&shards(5)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    done.store(true, Ordering::Relaxed);
+    for count in futures::future::join_all(writing).await {
+        assert!(count.unwrap() > 20);
+    }
+}
+
+/// Writes documents whose place is the fifth shard and looks for each at once; how many.
+async fn write_to_fifth(
+    prefix: &'static str,
+    writer: Arc<dyn VectorStore>,
+    reader: Arc<dyn VectorStore>,
+    done: Arc<AtomicBool>,
+) -> usize {
+    let names = (0..).map(|n| format!("{prefix}{n}")).filter(|name| place(&shards(5), "t", name) == Some("s4"));
+    let mut count = 0;
+    for name in names.take_while(|_| !done.load(Ordering::Relaxed)) {
+        write_one(&*writer, &name, 1).await;
+        let found = hits(&*reader, query("t", "", SearchMode::Dense, 2000)).await;
+        assert!(found.iter().any(|hit| hit.0 == name), "{name} is not found after {count} others");
+        count += 1;
+    }
+    count
+}
+
+/// Makes every peer late by another time every few milliseconds: one search then reads its shards at different moments.
+fn shake(server: &Arc<Server>, done: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let (server, done) = (Arc::clone(server), Arc::clone(done));
+    tokio::spawn(async move {
+        let mut random = fastrand::Rng::with_seed(3);
+        while !done.load(Ordering::Relaxed) {
+            for peer in 0..server.urls.len() {
+                server.faults().delay(peer, Duration::from_millis(random.u64(0..300)));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        (0..server.urls.len()).for_each(|peer| server.faults().delay(peer, Duration::ZERO));
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_search_that_reads_its_shards_at_different_moments_misses_nothing() {
+    const FEW: usize = 120;
+    let server = Arc::new(Server::cluster(4).await);
+    let store = server.store().await;
+    fill(&*store, FEW).await;
+    store.begin_reshard(&shards(5)).await.unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let shaking = shake(&server, &done);
+    let mut watches = Vec::new();
+    for _ in 0..6 {
+        watches.push(Watch::start(server.store().await, FEW, 0));
+    }
+    let moved = move_all(&*store, FEW).await;
+    for watch in watches {
+        assert!(watch.end().await > 5, "searches hardly ran");
+    }
+    done.store(true, Ordering::Relaxed);
+    shaking.await.unwrap();
+    assert!(moved > 10, "{moved}");
+    store.finish_reshard().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -174,10 +262,10 @@ async fn a_move_that_crashes_anywhere_is_taken_up_again() {
     for _ in 0..5 {
         let store = server.store().await;
         let limit = Duration::from_millis(random.u64(50..1500));
-        drop(tokio::time::timeout(limit, move_all(&*store)).await);
+        drop(tokio::time::timeout(limit, move_all(&*store, DOCUMENTS)).await);
     }
     let store = server.store().await;
-    move_all(&*store).await;
+    move_all(&*store, DOCUMENTS).await;
     drop(tokio::time::timeout(Duration::from_millis(800), store.finish_reshard()).await);
     let store = server.store().await;
     store.finish_reshard().await.unwrap();

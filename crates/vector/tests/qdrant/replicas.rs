@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use ragstone_core::SearchMode;
 use ragstone_core::ports::VectorIndexes;
-use ragstone_vector::{Balance, EjectionConfig, QdrantIndexes};
+use ragstone_vector::{Balance, EjectionConfig, QdrantConfig, QdrantIndexes};
 use tonic::Code;
 
-use crate::common::{Server, fill, hits, ids, open, point, put, query};
+use crate::common::{Server, fill, hits, ids, open, point, put, query, spec};
 
 const QUERIES: &str = "Points/QueryBatch";
 
@@ -43,6 +43,9 @@ async fn any_peer_may_die_and_a_shard_without_replicas_is_named() {
         assert!(!found.hits.is_empty());
     }
     assert_eq!(store.unhealthy_shards().await, ["s2"]);
+    // Not only for as long as what was known before is fresh.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(store.search(search()).await.unwrap().shards.missing, ["s2"]);
     for peer in holders {
         server.faults().start_peer(peer).await.unwrap();
     }
@@ -103,7 +106,7 @@ async fn a_slow_peer_is_hedged_within_the_budget_and_then_avoided() {
 #[tokio::test(flavor = "multi_thread")]
 async fn round_robin_takes_turns() {
     let server = Server::cluster(2).await;
-    let config = ragstone_vector::QdrantConfig { balance: Balance::RoundRobin, shards: 1, ..server.config() };
+    let config = QdrantConfig { balance: Balance::RoundRobin, shards: 1, ..server.config() };
     let store = open(&QdrantIndexes::open(config).await.unwrap()).await;
     fill(&*store, 2).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -119,11 +122,15 @@ async fn round_robin_takes_turns() {
 async fn a_failing_peer_is_left_alone_and_comes_back() {
     let server = Server::cluster(2).await;
     let ejection = EjectionConfig { consecutive_failures: 5, base_seconds: 2 };
-    let config = ragstone_vector::QdrantConfig { ejection, balance: Balance::RoundRobin, ..server.config() };
+    // So long that it is not the look at the shards that keeps searches away.
+    let topology_refresh_ms = 4000;
+    let config = QdrantConfig { ejection, topology_refresh_ms, balance: Balance::RoundRobin, ..server.config() };
     let indexes = QdrantIndexes::open(config).await.unwrap();
-    let store = open(&indexes).await;
-    fill(&*store, 10).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    indexes.create(&spec()).await.unwrap();
+    // Another replica of the service fills it, which looks often.
+    fill(&*server.store().await, 10).await;
+    let store = indexes.open(None).await.unwrap();
+    hits(&*store, search()).await;
     let calls = |peer: usize| server.faults().calls(peer).get(QUERIES).copied().unwrap_or(0);
     server.faults().fail(0, Code::Unavailable, 100_000);
     // Each search is answered all the same, by the other replica.
@@ -137,7 +144,7 @@ async fn a_failing_peer_is_left_alone_and_comes_back() {
     assert_eq!(calls(0), 0, "an ejected peer was asked");
     assert_eq!(calls(1), 40);
     // Its time is over, but it still fails: one call shows it, and searches stay away.
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    tokio::time::sleep(Duration::from_millis(5000)).await;
     server.faults().reset_calls();
     for _ in 0..10 {
         hits(&*store, search()).await;
@@ -147,15 +154,14 @@ async fn a_failing_peer_is_left_alone_and_comes_back() {
     let begin = Instant::now();
     while calls(0) == 0 {
         hits(&*store, search()).await;
-        assert!(begin.elapsed() < Duration::from_secs(10), "it never came back");
+        assert!(begin.elapsed() < Duration::from_secs(20), "it never came back");
     }
-    assert!(begin.elapsed() > Duration::from_secs(1), "it came back at once: {:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_usable_peer_is_never_left_alone() {
     let server = Server::cluster(2).await;
-    let config = ragstone_vector::QdrantConfig { balance: Balance::RoundRobin, ..server.config() };
+    let config = QdrantConfig { balance: Balance::RoundRobin, ..server.config() };
     let indexes = QdrantIndexes::open(config).await.unwrap();
     let store = open(&indexes).await;
     fill(&*store, 4).await;
@@ -179,7 +185,7 @@ async fn the_last_usable_peer_is_never_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_hangs_costs_its_time_and_no_more() {
     let server = Server::cluster(4).await;
-    let config = ragstone_vector::QdrantConfig { shard_timeout_ms: 300, ..server.config() };
+    let config = QdrantConfig { shard_timeout_ms: 300, ..server.config() };
     let store = open(&QdrantIndexes::open(config).await.unwrap()).await;
     fill(&*store, 10).await;
     let holders = server.holders("s0").await;
