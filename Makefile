@@ -31,7 +31,15 @@ test: ## Run all tests
 	scripts/test-python.sh
 	cargo build --locked --workspace --all-targets
 	$(TARGET)/debug/ragstone models pull
+	$(TARGET)/debug/ragstone models pull smollm2-135m-instruct
 	RAGSTONE_REQUIRE_MODEL=1 cargo test --locked --workspace
+
+.PHONY: test-local-llm
+test-local-llm: ## Test the language model in process: needs cmake, a C++ compiler, libclang; compiles llama.cpp (3 min)
+	cargo run --locked --package ragstone -- models pull smollm2-135m-instruct
+	RAGSTONE_REQUIRE_MODEL=1 cargo test --locked -p ragstone-models --features local-llm --lib llm::
+	RAGSTONE_REQUIRE_MODEL=1 cargo test --locked -p ragstone-models --features local-llm --test local_llm
+	RAGSTONE_REQUIRE_MODEL=1 cargo test --locked -p ragstone-generation --features local-llm --test local_llm
 
 .PHONY: lint
 lint: $(BUF) ## Check formatting, lints and protos

@@ -33,7 +33,9 @@ const LAYERS: [(&str, u8); 20] = [
 const WITHIN_A_LAYER: (&str, &str) = ("ragstone-proto", "ragstone-core");
 
 /// Heavy or replaceable libraries, each with its only user.
-const ONLY_USER: [(&str, &str); 9] = [
+const ONLY_USER: [(&str, &str); 11] = [
+    ("llama-cpp-2", "ragstone-models"),
+    ("fred", "ragstone-cache"),
     ("qdrant-edge", "ragstone-vector"),
     ("qdrant-client", "ragstone-vector"),
     ("sqlx", "ragstone-catalog"),

@@ -48,13 +48,13 @@ fn a_missing_or_broken_file_is_refused() {
 fn the_dump_is_a_configuration_that_loads() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dump.toml");
-    let first = run("ragstone", &["up", "--dump-config"], &[("RAGSTONE__EMBEDDING__CACHE_BYTES", "12345")]);
+    let first = run("ragstone", &["up", "--dump-config"], &[("RAGSTONE__EMBEDDING__CACHE__MEMORY_BYTES", "12345")]);
     assert!(first.status.success());
     std::fs::write(&path, &first.stdout).unwrap();
     let second = run("ragstone", &["up", "--dump-config", "--config", path.to_str().unwrap()], &[]);
     assert!(second.status.success(), "{}", String::from_utf8_lossy(&second.stderr));
     let text = String::from_utf8(second.stdout).unwrap();
-    assert!(text.contains("cache_bytes = 12345"), "{text}");
+    assert!(text.contains("memory_bytes = 12345"), "{text}");
     assert_eq!(text.as_bytes(), first.stdout, "a dump of a dump is the same");
     for service in SERVICES {
         assert!(run(&format!("ragstone-{service}"), &["--dump-config"], &[]).status.success(), "{service}");

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// The longest name; stores make names of their own from it.
 const MAX_NAME: usize = 100;
-/// Characters of a revision that tell it from the others of its model.
+/// Hexadecimal digits of the hash that tells a revision from the others of its model.
 const REVISION_IN_NAME: usize = 12;
 
 /// An index's name: lower-case letters, digits, `-`, `_` and `.`, for example `all-minilm-l6-v2-53aa51172d14`.
@@ -35,14 +35,14 @@ impl IndexName {
     /// The name of the index for this revision of this model.
     #[must_use]
     pub fn of(model: &str, revision: &str) -> Self {
-        let plain = |text: &str, most: usize| -> String {
-            let lower = text.chars().map(|c| c.to_ascii_lowercase());
-            lower.map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).take(most).collect()
-        };
-        let model = plain(model, MAX_NAME - REVISION_IN_NAME - 1);
+        let lower = model.chars().map(|c| c.to_ascii_lowercase());
+        let plain = lower.map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' });
+        let model: String = plain.take(MAX_NAME - REVISION_IN_NAME - 1).collect();
         let model = model.trim_matches(['-', '.']);
         let model = if model.is_empty() { "model" } else { model };
-        Self(format!("{model}-{}", plain(revision, REVISION_IN_NAME)))
+        // Its hash, as two revisions may begin alike.
+        let revision = blake3::hash(revision.as_bytes()).to_hex();
+        Self(format!("{model}-{}", &revision[..REVISION_IN_NAME]))
     }
 
     /// The name.
@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn names_are_made_of_model_and_revision() {
         let name = IndexName::of("intfloat/Multilingual-E5-small", "53aa51172d142c89d9012cce15ae4d6c");
-        assert_eq!(name.as_str(), "intfloat-multilingual-e5-small-53aa51172d14");
+        assert_eq!(name.as_str(), "intfloat-multilingual-e5-small-8ecac9f7acaa");
+        assert_ne!(IndexName::of("m", "2026-11-25-a"), IndexName::of("m", "2026-11-25-b"));
         for model in ["", "---", &"x".repeat(300), "Ärger"] {
             let name = IndexName::of(model, "Abc/1");
             assert_eq!(IndexName::new(name.as_str()).unwrap(), name);

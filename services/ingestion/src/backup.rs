@@ -141,7 +141,7 @@ async fn write_rows(catalog: &dyn Catalog, path: &Path) -> Result<(u64, String, 
 
 /// The body that a row of `versions` may still need.
 fn body_of(record: &Record) -> Option<String> {
-    let needs = record.table == "versions" && record.row.get("needs_body")?.as_i64() == Some(1);
+    let needs = record.table == "versions" && record.row.get("needs_body")?.as_bool() == Some(true);
     let hash = record.row.get("content_hash")?.as_str()?;
     (needs && !hash.is_empty()).then(|| hash.to_owned())
 }

@@ -1,5 +1,6 @@
 //! Opens what owns the truth: catalog and blob store, as the configuration chooses them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ragstone_catalog::{PostgresCatalog, SqliteCatalog};
@@ -63,6 +64,9 @@ pub(crate) async fn open_catalog_for_reading(config: &Config) -> Result<Arc<dyn 
 /// The blob store; without any setting a directory beside the catalog.
 pub(crate) async fn open_blobs(config: &Config) -> Result<Arc<dyn BlobStore>> {
     // Cloud platforms hand credentials out in the standard variables of AWS.
-    let env = std::env::vars().filter(|(key, _)| key.starts_with("AWS_")).collect();
+    let env: HashMap<String, String> = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(key, _)| key.starts_with("AWS_"))
+        .collect();
     ragstone_catalog::open_blobs(&config.blobs, &config.data_dir, &env).await
 }

@@ -26,6 +26,7 @@ pub(crate) fn query_input(message: v1::QueryRequest) -> Result<QueryInput> {
         mode: Some(mode(message.mode)?),
         max_tokens: said(message.max_tokens),
         temperature: message.temperature,
+        rerank: Some(message.rerank),
         ..QueryInput::default()
     })
 }
@@ -37,7 +38,7 @@ pub(crate) fn search_input(message: v1::SearchRequest) -> Result<SearchInput> {
         k: said(message.k),
         mode: Some(mode(message.mode)?),
         filter: message.filter.map(Filter::try_from).transpose()?,
-        rerank: None,
+        rerank: Some(message.rerank),
     })
 }
 

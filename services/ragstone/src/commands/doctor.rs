@@ -83,7 +83,12 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let data_dir = args.data_dir.unwrap_or(config.ingestion.data_dir);
     let disk = tokio::task::spawn_blocking(move || checks::data_dir(&data_dir)).await;
     all.extend(disk.map_err(|e| Failure::failed(format!("cannot check the disk: {e}")))?);
-    all.extend(checks::model(&config.embedding.model, config.embedding.models_dir).await);
+    let elsewhere =
+        |model: &str| config.embedding.models.iter().any(|other| other.id == model && !other.base_url.is_empty());
+    // A model behind an API has nothing on this disk; readiness tells whether it answers.
+    if !elsewhere(&config.embedding.model) {
+        all.extend(checks::model(&config.embedding.model, config.embedding.models_dir.clone()).await);
+    }
     all.push(checks::gateway(&Client::new(&args.connection)?).await);
     all.extend(checks::readiness(&Client::with_base(args.admin_url, None)?).await);
 
