@@ -1,6 +1,6 @@
 //! Settings of servers that cannot be right: a service says which one and ends with 78. A server that is only away is
 //! waited for, and readiness names it.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::time::Duration;
 

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ragstone_config::Secret;
 use ragstone_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::redis::Settings;
-use crate::secret::{RedisUrl, Secret};
+use crate::redis_url::RedisUrl;
 
 /// The most connections to each server.
 const MAX_POOL: usize = 64;

@@ -3,7 +3,7 @@
 mod config;
 mod memory;
 mod redis;
-mod secret;
+mod redis_url;
 mod tiered;
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use ragstone_core::ports::Cache;
 pub use config::CacheConfig;
 pub use memory::MemoryCache;
 pub use redis::RedisCache;
-pub use secret::{RedisUrl, Secret};
+pub use redis_url::RedisUrl;
 pub use tiered::TieredCache;
 
 /// The cache that `config` describes. A Redis that does not answer yet is no reason to fail: until it does, its calls

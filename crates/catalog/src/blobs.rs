@@ -4,7 +4,6 @@ mod config;
 mod local;
 mod objects;
 mod s3;
-mod secret;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,7 +15,6 @@ use ragstone_core::ports::BlobStore;
 pub use config::{BlobsConfig, S3Config};
 pub use local::LocalBlobs;
 pub use s3::S3Blobs;
-pub use secret::Secret;
 
 /// The store that `config` describes: S3 when a bucket is named, else a directory, `blobs` in `data_dir` unless another is
 /// named. Credentials for S3 that the configuration does not have are taken from `env`, the process's environment.

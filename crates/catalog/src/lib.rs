@@ -10,7 +10,7 @@ mod sqlite;
 mod tables;
 mod words;
 
-pub use blobs::{BlobsConfig, LocalBlobs, S3Blobs, S3Config, Secret, open_blobs};
+pub use blobs::{BlobsConfig, LocalBlobs, S3Blobs, S3Config, open_blobs};
 pub use clock::{Clock, system_clock};
 pub use postgres::{PostgresCatalog, PostgresConfig};
 pub use sqlite::SqliteCatalog;

@@ -21,6 +21,12 @@ impl Secret {
         self.0.expose_secret()
     }
 
+    /// The secret as clients take it that wipe it too.
+    #[must_use]
+    pub fn secret(&self) -> &SecretString {
+        &self.0
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

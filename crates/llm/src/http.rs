@@ -9,7 +9,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use crate::ApiKey;
+use ragstone_config::Secret;
 
 /// The most bytes read of the body of a refusal.
 const REFUSAL_BYTES: usize = 8 * 1024;
@@ -26,7 +26,7 @@ pub fn is_openai(base_url: &str) -> bool {
 ///
 /// # Errors
 /// One sentence that names the key.
-pub(crate) fn check_server(owner: &str, base_url: &str, key: &ApiKey) -> Result<(), String> {
+pub(crate) fn check_server(owner: &str, base_url: &str, key: &Secret) -> Result<(), String> {
     let url = Url::parse(base_url).map_err(|_| format!("base_url '{base_url}' of {owner} is not a URL"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(format!("base_url of {owner} must not carry a user or password: use api_key"));
@@ -68,7 +68,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(base_url: &str, key: &ApiKey, connect_timeout: Duration) -> Result<Self> {
+    pub(crate) fn new(base_url: &str, key: &Secret, connect_timeout: Duration) -> Result<Self> {
         let base_url = base_url.trim_end_matches('/').to_owned();
         Ok(Self { http: client(connect_timeout)?, base_url, key: key.secret().clone() })
     }
@@ -158,12 +158,12 @@ mod tests {
 
     #[test]
     fn mistakes_about_a_server_are_named() {
-        let check = |url: &str| check_server("model 'm'", url, &ApiKey::default());
+        let check = |url: &str| check_server("model 'm'", url, &Secret::default());
         assert_eq!(check("http://127.0.0.1:8000/v1"), Ok(()));
         for wrong in ["localhost", "file:///etc", "http://u:p@h/v1", "http://h/v1?x=1"] {
             assert!(check(wrong).is_err_and(|problem| problem.contains("base_url of") || problem.contains(wrong)));
         }
-        let key = ApiKey::from("a\nb".to_owned());
+        let key = Secret::from("a\nb".to_owned());
         assert!(check_server("m", "http://h", &key).is_err_and(|problem| problem.contains("api_key")));
     }
 

@@ -1,6 +1,5 @@
 //! Models behind OpenAI-compatible APIs: chat and the chain that tries providers in order, embeddings, reranking.
 
-mod api_key;
 mod chain;
 mod embedder;
 mod http;
@@ -10,7 +9,6 @@ mod provider;
 mod reranker;
 mod retry;
 
-pub use api_key::ApiKey;
 pub use chain::{ChainPolicy, ChatChain, Provider};
 pub use embedder::{Encoding, HttpEmbedder, HttpEmbedderConfig};
 pub use http::is_openai;

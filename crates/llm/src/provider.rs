@@ -5,8 +5,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ApiKey;
 use crate::http::check_server;
+use ragstone_config::Secret;
 
 /// One language model behind an OpenAI-compatible API.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +17,7 @@ pub struct ProviderConfig {
     /// Where its API begins, for example `https://api.openai.com/v1`.
     pub base_url: String,
     /// Its key, sent as bearer token; empty: none.
-    pub api_key: ApiKey,
+    pub api_key: Secret,
     /// The model to ask.
     pub model: String,
     /// What a million tokens of prompts cost, in US dollars.
@@ -46,7 +46,7 @@ impl Default for ProviderConfig {
         Self {
             name: String::new(),
             base_url: String::new(),
-            api_key: ApiKey::default(),
+            api_key: Secret::default(),
             model: String::new(),
             price_per_million_prompt_tokens: 0.0,
             price_per_million_completion_tokens: 0.0,
@@ -138,7 +138,7 @@ mod tests {
             ("base_url", config(|c| c.base_url = "localhost".into())),
             ("base_url", config(|c| c.base_url = "file:///etc".into())),
             ("model", config(|c| c.model.clear())),
-            ("api_key", config(|c| c.api_key = ApiKey::from("a\nb".to_owned()))),
+            ("api_key", config(|c| c.api_key = Secret::from("a\nb".to_owned()))),
             ("idle_timeout_ms", config(|c| c.idle_timeout_ms = 0)),
             ("price_per_million_completion_tokens", config(|c| c.price_per_million_completion_tokens = -1.0)),
             ("price_per_million_prompt_tokens", config(|c| c.price_per_million_prompt_tokens = f64::NAN)),
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_and_keys_are_not_dumped() {
         assert!(serde_json::from_str::<ProviderConfig>(r#"{"modle": "x"}"#).is_err());
-        let dumped = serde_json::to_string(&config(|c| c.api_key = ApiKey::from("sk-hush".to_owned()))).unwrap();
+        let dumped = serde_json::to_string(&config(|c| c.api_key = Secret::from("sk-hush".to_owned()))).unwrap();
         assert!(!dumped.contains("hush"), "{dumped}");
     }
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
+use ragstone_config::Secret;
 use ragstone_core::ErrorCode;
 use ragstone_core::ports::{EmbedKind, Embedder};
-use ragstone_llm::{ApiKey, Encoding, HttpEmbedder, HttpEmbedderConfig};
+use ragstone_llm::{Encoding, HttpEmbedder, HttpEmbedderConfig};
 use ragstone_resilience::Deadline;
 use ragstone_testkit::fake_openai::{Call, FakeCalls, Reaction, embeddings};
 use serde_json::{Value, json};
@@ -70,7 +71,7 @@ async fn embed(embedder: &HttpEmbedder, lengths: impl IntoIterator<Item = usize>
 #[tokio::test]
 async fn a_call_says_what_is_configured_and_no_more() {
     let (server, embedder) = with(well, |config| {
-        config.api_key = ApiKey::from("sk-test".to_owned());
+        config.api_key = Secret::from("sk-test".to_owned());
         config.model = "name-there".into();
         (config.query_prefix, config.passage_prefix) = ("query: ".into(), "passage: ".into());
         (config.send_dimension, config.encoding) = (true, Encoding::Base64);

@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use ragstone_config::Secret;
 use ragstone_core::ports::EmbedKind;
 use ragstone_core::{ChatEvent, ChatRequest, FinishReason, Prompt};
-use ragstone_llm::{ApiKey, ChainPolicy, ChatChain, HttpEmbedder, HttpEmbedderConfig, Provider, ProviderConfig};
+use ragstone_llm::{ChainPolicy, ChatChain, HttpEmbedder, HttpEmbedderConfig, Provider, ProviderConfig};
 use ragstone_resilience::Deadline;
 use ragstone_testkit::model_server::{API_KEY, DIMENSION, MODEL, ModelServer};
 
@@ -23,7 +24,7 @@ async fn streams(server: &ModelServer) {
     let provider = ProviderConfig {
         name: "real".into(),
         base_url: server.base_url.clone(),
-        api_key: ApiKey::from(API_KEY.to_owned()),
+        api_key: Secret::from(API_KEY.to_owned()),
         model: MODEL.into(),
         // On a busy machine.
         first_token_timeout_ms: 60_000,
@@ -31,7 +32,7 @@ async fn streams(server: &ModelServer) {
         ..ProviderConfig::default()
     };
     let wrong_key =
-        ProviderConfig { name: "wrong".into(), api_key: ApiKey::from("other".to_owned()), ..provider.clone() };
+        ProviderConfig { name: "wrong".into(), api_key: Secret::from("other".to_owned()), ..provider.clone() };
     let providers = vec![Provider::open(wrong_key).unwrap(), Provider::open(provider).unwrap()];
     let chain = ChatChain::new(providers, None, ChainPolicy::default());
     let question = "Write a story about a cat.".to_owned();
@@ -62,7 +63,7 @@ async fn embeds(server: &ModelServer) {
     let config = HttpEmbedderConfig {
         id: MODEL.into(),
         base_url: server.base_url.clone(),
-        api_key: ApiKey::from(API_KEY.to_owned()),
+        api_key: Secret::from(API_KEY.to_owned()),
         dimension: DIMENSION,
         ..HttpEmbedderConfig::default()
     };

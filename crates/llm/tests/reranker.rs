@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use ragstone_config::Secret;
 use ragstone_core::ErrorCode;
 use ragstone_core::ports::Reranker;
-use ragstone_llm::{ApiKey, HttpReranker, HttpRerankerConfig, RerankApi};
+use ragstone_llm::{HttpReranker, HttpRerankerConfig, RerankApi};
 use ragstone_resilience::Deadline;
 use ragstone_testkit::fake_openai::{Call, FakeCalls, Reaction};
 use serde_json::{Value, json};
@@ -53,7 +54,7 @@ async fn both_apis_are_spoken() {
 
     let (server, reranker) = serve(cohere, |config| {
         (config.api, config.model) = (RerankApi::Cohere, "rr".into());
-        config.api_key = ApiKey::from("sk-test".to_owned());
+        config.api_key = Secret::from("sk-test".to_owned());
         config.base_url.push_str("/v2/");
     })
     .await;

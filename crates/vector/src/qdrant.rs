@@ -14,7 +14,6 @@
 //! - **Writes** (`write.rs`) wait for all healthy replicas, so that the next search sees them whoever answers it.
 //! - **Changing the shards** goes on under searches and writes (`reshard.rs`).
 
-mod api_key;
 mod balance;
 mod collection;
 mod config;
@@ -36,7 +35,6 @@ mod store;
 mod view;
 mod write;
 
-pub use api_key::QdrantApiKey;
 pub use config::{Balance, Consistency, ConsistencyShare, EjectionConfig, HedgeConfig, QdrantConfig, WriteOrder};
 pub use indexes::QdrantIndexes;
 pub use store::QdrantStore;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ragstone_cache::CacheConfig;
-use ragstone_llm::{ApiKey, HttpEmbedderConfig, HttpRerankerConfig, is_openai};
+use ragstone_config::Secret;
+use ragstone_llm::{HttpEmbedderConfig, HttpRerankerConfig, is_openai};
 use ragstone_models::{DEFAULT_EMBEDDER, EmbedderConfig};
 use ragstone_rpc::ServiceConfig;
 use schemars::JsonSchema;
@@ -88,7 +89,7 @@ impl ServiceConfig for Config {
     fn apply_env(&mut self, env: &dyn Fn(&str) -> Option<String>) {
         let Some(key) = env("OPENAI_API_KEY").filter(|key| !key.is_empty()) else { return };
         for model in self.models.iter_mut().filter(|model| model.api_key.is_empty() && is_openai(&model.base_url)) {
-            model.api_key = ApiKey::from(key.clone());
+            model.api_key = Secret::from(key.clone());
         }
     }
 

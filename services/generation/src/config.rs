@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ragstone_llm::{ApiKey, ProviderConfig, is_openai};
+use ragstone_config::Secret;
+use ragstone_llm::{ProviderConfig, is_openai};
 use ragstone_models::LocalChatConfig;
 use ragstone_rpc::ServiceConfig;
 use schemars::JsonSchema;
@@ -68,7 +69,7 @@ impl ServiceConfig for Config {
 
     fn apply_env(&mut self, env: &dyn Fn(&str) -> Option<String>) {
         let given = |key| env(key).filter(|value| !value.is_empty());
-        let key = || ApiKey::from(given("OPENAI_API_KEY").unwrap_or_default());
+        let key = || Secret::from(given("OPENAI_API_KEY").unwrap_or_default());
         if let Some(base_url) = given("OPENAI_BASE_URL").filter(|_| self.providers.is_empty()) {
             let (name, model) = ("openai".to_owned(), self.model.clone());
             self.providers.push(ProviderConfig { name, base_url, model, api_key: key(), ..ProviderConfig::default() });

@@ -95,7 +95,8 @@ pub async fn restore(config: &Config, directory: &Path) -> Result<Manifest> {
     // Bodies first: a row must never stand without its body.
     let hashes = kept.list().map_ok(|(hash, _)| hash).try_collect::<BTreeSet<_>>().await?;
     if (hashes.len() as u64) < manifest.bodies {
-        let message = format!("{} bodies are missing in {}", manifest.bodies - hashes.len() as u64, directory.display());
+        let message =
+            format!("{} bodies are missing in {}", manifest.bodies - hashes.len() as u64, directory.display());
         return Err(Error::invalid(message));
     }
     let gone = copy(&kept, &blobs, hashes).await?;
@@ -128,7 +129,8 @@ async fn write_rows(catalog: &dyn Catalog, path: &Path) -> Result<(u64, String, 
     let mut records = catalog.export();
     while let Some(record) = records.try_next().await? {
         needed.extend(body_of(&record));
-        let mut line = serde_json::to_vec(&record).map_err(|e| Error::internal("a row cannot be written").with_source(e))?;
+        let mut line =
+            serde_json::to_vec(&record).map_err(|e| Error::internal("a row cannot be written").with_source(e))?;
         line.push(b'\n');
         hasher.update(&line);
         file.write_all(&line).await.map_err(io)?;
@@ -147,7 +149,11 @@ fn body_of(record: &Record) -> Option<String> {
 }
 
 /// Copies bodies; both ends check their hashes. Returns those that were not there.
-async fn copy(from: &Arc<dyn BlobStore>, to: &Arc<dyn BlobStore>, hashes: BTreeSet<String>) -> Result<BTreeSet<String>> {
+async fn copy(
+    from: &Arc<dyn BlobStore>,
+    to: &Arc<dyn BlobStore>,
+    hashes: BTreeSet<String>,
+) -> Result<BTreeSet<String>> {
     let copies = futures::stream::iter(hashes).map(|hash| async move {
         match from.get(&hash).await {
             Ok(body) => to.put(body).await.map(|_| None),

@@ -82,10 +82,7 @@ impl IndexService for Peers {
         Ok(Response::new(v1::ScanIndexesResponse { indexes: Vec::new() }))
     }
 
-    async fn serve_index(
-        &self,
-        _: Request<v1::ServeIndexRequest>,
-    ) -> Result<Response<v1::ServeIndexResponse>, Status> {
+    async fn serve_index(&self, _: Request<v1::ServeIndexRequest>) -> Result<Response<v1::ServeIndexResponse>, Status> {
         Ok(Response::new(v1::ServeIndexResponse {}))
     }
 
@@ -97,19 +94,31 @@ impl IndexService for Peers {
         Ok(Response::new(v1::ReadTopologyResponse { topology: Some(topology) }))
     }
 
-    async fn remove_index(&self, _: Request<v1::RemoveIndexRequest>) -> Result<Response<v1::RemoveIndexResponse>, Status> {
+    async fn remove_index(
+        &self,
+        _: Request<v1::RemoveIndexRequest>,
+    ) -> Result<Response<v1::RemoveIndexResponse>, Status> {
         Err(Status::unimplemented("nobody asked for it"))
     }
 
-    async fn begin_reshard(&self, _: Request<v1::BeginReshardRequest>) -> Result<Response<v1::BeginReshardResponse>, Status> {
+    async fn begin_reshard(
+        &self,
+        _: Request<v1::BeginReshardRequest>,
+    ) -> Result<Response<v1::BeginReshardResponse>, Status> {
         Err(Status::unimplemented("nobody asked for it"))
     }
 
-    async fn move_document(&self, _: Request<v1::MoveDocumentRequest>) -> Result<Response<v1::MoveDocumentResponse>, Status> {
+    async fn move_document(
+        &self,
+        _: Request<v1::MoveDocumentRequest>,
+    ) -> Result<Response<v1::MoveDocumentResponse>, Status> {
         Err(Status::unimplemented("nobody asked for it"))
     }
 
-    async fn finish_reshard(&self, _: Request<v1::FinishReshardRequest>) -> Result<Response<v1::FinishReshardResponse>, Status> {
+    async fn finish_reshard(
+        &self,
+        _: Request<v1::FinishReshardRequest>,
+    ) -> Result<Response<v1::FinishReshardResponse>, Status> {
         Err(Status::unimplemented("nobody asked for it"))
     }
 }

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ask, backup, completions, doctor, documents, eval, ingest, jobs, models, reindex, reshard, search};
+use crate::commands::{
+    ask, backup, completions, doctor, documents, eval, ingest, jobs, models, reindex, reshard, search,
+};
 use crate::up;
 
 /// Retrieval-augmented generation: documents in, grounded and cited answers out

@@ -64,6 +64,7 @@ async fn the_vector_store_is_gone(production: &Production) {
         production.qdrant.start_peer(peer).await.unwrap();
     }
     assert_eq!(client.finished_job(accepted["job_id"].as_str().unwrap()).await.unwrap()["status"], "done");
-    let found = client.post("/v1/search", &json!({"query": "lighthouse Qirn"})).await.unwrap().expect_status(200).unwrap();
+    let found =
+        client.post("/v1/search", &json!({"query": "lighthouse Qirn"})).await.unwrap().expect_status(200).unwrap();
     assert_eq!((&found["hits"][0]["document_id"], &found["degraded"]), (&json!("late"), &json!([])), "{found:#}");
 }

@@ -154,7 +154,8 @@ pub(crate) async fn peers_of_shard(qdrant: &QdrantCluster, shard: &str) -> Vec<u
 
 /// How many points a shard holds.
 pub(crate) async fn points_of_shard(qdrant: &QdrantCluster, shard: &str) -> usize {
-    let request = CountPointsBuilder::new(COLLECTION).exact(true).shard_key_selector(vec![ShardKey::from(shard.to_owned())]);
+    let request =
+        CountPointsBuilder::new(COLLECTION).exact(true).shard_key_selector(vec![ShardKey::from(shard.to_owned())]);
     let counted = qdrant_client(&qdrant.urls()[0]).count(request).await.unwrap();
     usize::try_from(counted.result.unwrap().count).unwrap()
 }

@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
 use crate::CacheConfig;
-use crate::secret::RedisUrl;
+use crate::redis_url::RedisUrl;
 
 /// Commands that may wait in one link; further ones fail at once.
 const MAX_QUEUE: usize = 1024;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use ragstone_config::Secret;
 use ragstone_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
-
-use crate::blobs::Secret;
 
 /// Where this configuration stands, as messages name it.
 pub(super) const SECTION: &str = "ingestion.postgres";

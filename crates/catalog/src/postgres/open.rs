@@ -4,6 +4,7 @@ use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ragstone_config::Secret;
 use ragstone_core::{Error, Result};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
@@ -14,7 +15,6 @@ use super::PostgresCatalog;
 use super::classify::{Target, connect_error, migration_error, sql_error};
 use super::config::PostgresConfig;
 use super::failure::Failure;
-use crate::blobs::Secret;
 use crate::clock::Clock;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");

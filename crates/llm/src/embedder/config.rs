@@ -6,8 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ApiKey;
 use crate::http::check_server;
+use ragstone_config::Secret;
 
 /// The most texts of one call: what the API's own limits and ours have in common.
 const MAX_TEXTS: usize = 100;
@@ -32,7 +32,7 @@ pub struct HttpEmbedderConfig {
     /// Where its API begins, for example `http://tei:8080/v1`; empty: a local model of this id, and nothing else is set.
     pub base_url: String,
     /// The API's key, sent as bearer token; empty: none.
-    pub api_key: ApiKey,
+    pub api_key: Secret,
     /// The model's name at the API; empty: its id.
     pub model: String,
     /// Length of its vectors. Checked at the start when the server answers.
@@ -81,7 +81,7 @@ impl Default for HttpEmbedderConfig {
         Self {
             id: String::new(),
             base_url: String::new(),
-            api_key: ApiKey::default(),
+            api_key: Secret::default(),
             model: String::new(),
             dimension: 0,
             send_dimension: false,

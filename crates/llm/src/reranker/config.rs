@@ -5,8 +5,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ApiKey;
 use crate::http::check_server;
+use ragstone_config::Secret;
 
 /// How a reranker is asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +30,7 @@ pub struct HttpRerankerConfig {
     /// there is no reranker.
     pub base_url: String,
     /// The API's key, sent as bearer token; empty: none.
-    pub api_key: ApiKey,
+    pub api_key: Secret,
     /// The model to ask; only `cohere` sends it.
     pub model: String,
     /// The most passages of one call; more are scored in several calls at once.
@@ -48,7 +48,7 @@ impl Default for HttpRerankerConfig {
         Self {
             api: RerankApi::Tei,
             base_url: String::new(),
-            api_key: ApiKey::default(),
+            api_key: Secret::default(),
             model: String::new(),
             // What text-embeddings-inference takes unless told otherwise.
             batch_passages: 32,

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
+use ragstone_config::Secret;
 use ragstone_core::ports::ChatModel;
 use ragstone_core::{ChatEvent, ChatRequest, ChatStream, Prompt, Result};
-use ragstone_llm::{ApiKey, OpenAiChat, ProviderConfig};
+use ragstone_llm::{OpenAiChat, ProviderConfig};
 use ragstone_testkit::fake_openai::FakeOpenAi;
 
 pub(crate) fn request() -> ChatRequest {
@@ -31,7 +32,7 @@ pub(crate) fn config(server: &FakeOpenAi, name: &str, change: impl FnOnce(&mut P
     let mut config = ProviderConfig {
         name: name.into(),
         base_url: server.base_url(),
-        api_key: ApiKey::from("sk-test".to_owned()),
+        api_key: Secret::from("sk-test".to_owned()),
         model: format!("{name}-model"),
         first_token_timeout_ms: 400,
         idle_timeout_ms: 300,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tonic::transport::Uri;
 
-use super::api_key::QdrantApiKey;
+use ragstone_config::Secret;
 
 /// The most shards an index may have.
 pub(crate) const MAX_SHARDS: usize = 64;
@@ -23,7 +23,7 @@ pub struct QdrantConfig {
     #[serde(deserialize_with = "ragstone_config::list")]
     pub urls: Vec<String>,
     /// The API key; empty: none is sent.
-    pub api_key: QdrantApiKey,
+    pub api_key: Secret,
     /// PEM file with the certificates of the authorities that vouch for the peers; without it, those of the system.
     pub ca_file: Option<PathBuf>,
     /// The name in the peers' certificates, where it is not the host in `urls`.
@@ -146,7 +146,7 @@ impl Default for QdrantConfig {
     fn default() -> Self {
         Self {
             urls: Vec::new(),
-            api_key: QdrantApiKey::default(),
+            api_key: Secret::default(),
             ca_file: None,
             server_name: None,
             collection_prefix: "ragstone".to_owned(),
@@ -180,7 +180,7 @@ impl QdrantConfig {
             check_url(n, url)?;
         }
         check_prefix(&self.collection_prefix)?;
-        if self.api_key.reveal().is_some_and(|key| key.chars().any(|c| !c.is_ascii_graphic())) {
+        if self.api_key.expose().chars().any(|c| !c.is_ascii_graphic()) {
             return Err(Error::invalid("api_key may hold visible ASCII characters only"));
         }
         self.check_counts()?;
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn the_key_is_never_shown() {
         let config = config(json!({"api_key": "hush"})).unwrap();
-        assert_eq!(config.api_key.reveal(), Some("hush"));
+        assert_eq!(config.api_key.expose(), "hush");
         assert!(!format!("{config:?}").contains("hush"));
         assert!(!serde_json::to_string(&config).unwrap().contains("hush"));
     }

@@ -228,7 +228,7 @@ impl Drop for Call<'_> {
 }
 
 fn credential(config: &QdrantConfig) -> Result<Credential> {
-    let Some(key) = config.api_key.reveal() else {
+    let Some(key) = Some(config.api_key.expose()).filter(|key| !key.is_empty()) else {
         return Ok(Credential(None));
     };
     let mut value =

@@ -104,7 +104,8 @@ pub(crate) async fn put_all(
     batch: Batch,
     deadline: Deadline,
 ) -> Vec<Result<v1::PutDocumentResponse>> {
-    let put = |item: Result<NewDocument>| async move { super::put(app, tenant, item?, None, Priority::Low, deadline).await };
+    let put =
+        |item: Result<NewDocument>| async move { super::put(app, tenant, item?, None, Priority::Low, deadline).await };
     stream::iter(batch).map(put).buffered(CONCURRENCY).collect().await
 }
 

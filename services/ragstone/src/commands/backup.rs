@@ -27,12 +27,14 @@ pub(crate) struct BackupArgs {
 
 /// What to restore, and where from.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Stop the server first. The stores the configuration names must be empty. When the server starts again it
+#[command(
+    after_help = "Stop the server first. The stores the configuration names must be empty. When the server starts again it
 fills the vector index from the catalog; `ragstone reindex list` shows how far it is.
 
 Examples:
   ragstone restore --from /backups/2026-11-25
-  ragstone restore --config /etc/ragstone.toml --from /backups/2026-11-25")]
+  ragstone restore --config /etc/ragstone.toml --from /backups/2026-11-25"
+)]
 pub(crate) struct RestoreArgs {
     /// The directory of a backup
     #[arg(long, value_name = "DIR")]

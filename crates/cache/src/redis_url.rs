@@ -1,64 +1,15 @@
-//! Settings that show themselves to nobody but the Redis client.
+//! The address of Redis, which shows its passwords to nobody but the client.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use ragstone_config::REDACTED;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
-/// What stands in for a secret wherever it is printed.
-const REDACTED: &str = "***";
 /// The part of a URL's query that is a secret too.
 const SENTINEL_PASSWORD: &str = "sentinelPassword";
-
-/// A password; printed and serialised as `***`, wiped from memory when dropped.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(SecretString);
-
-impl Secret {
-    pub(crate) fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.expose().is_empty()
-    }
-}
-
-impl From<String> for Secret {
-    fn from(secret: String) -> Self {
-        Self(secret.into())
-    }
-}
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.expose() == other.expose()
-    }
-}
-
-impl Eq for Secret {}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(if self.is_empty() { "" } else { REDACTED })
-    }
-}
-
-impl JsonSchema for Secret {
-    fn schema_name() -> Cow<'static, str> {
-        "Secret".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        String::json_schema(generator)
-    }
-}
 
 /// The address of Redis; printed and serialised with `***` in place of its passwords.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -132,15 +83,6 @@ impl JsonSchema for RedisUrl {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-
-    #[test]
-    fn a_password_never_prints_itself() {
-        let secret = Secret::from("hush".to_owned());
-        assert!(!format!("{secret:?}").contains("hush"));
-        assert_eq!(serde_json::to_string(&secret).unwrap(), "\"***\"");
-        assert_eq!(serde_json::to_string(&Secret::default()).unwrap(), "\"\"");
-        assert_eq!(serde_json::from_str::<Secret>("\"hush\"").unwrap().expose(), "hush");
-    }
 
     #[test]
     fn a_url_keeps_its_passwords_to_itself() {
