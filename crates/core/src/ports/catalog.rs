@@ -190,7 +190,7 @@ pub trait Catalog: Send + Sync {
     /// Jobs, newest first.
     async fn jobs(&self, tenant: &TenantId, filter: JobFilter, page: PageRequest) -> Result<Page<Job>>;
 
-    /// Puts a `dead` or `failed` job of the newest version back in the queue with its tries reset.
+    /// Puts a `dead` or `failed` job of the newest version, or of maintenance, back in the queue with its tries reset.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when it is in another state or a newer version exists.
@@ -245,7 +245,8 @@ pub trait Catalog: Send + Sync {
     /// `Conflict` when the lease is lost.
     async fn release(&self, lease: &Lease, reason: Option<&Error>, retry_in: Duration) -> Result<()>;
 
-    /// Ends every lease at once: called when no other worker can be alive (a single-process store at start).
+    /// Ends every lease at once: called when no other worker can be alive (a single-process store at start). A store that
+    /// several processes share does nothing: there leases end by themselves.
     async fn release_all_leases(&self) -> Result<u64>;
 
     /// Jobs waiting or running, over all tenants: (queued, running, dead).
@@ -269,8 +270,9 @@ pub trait Catalog: Send + Sync {
     /// Every index, oldest first.
     async fn indexes(&self) -> Result<Vec<Index>>;
 
-    /// Adds an index: the first one serves, a later one is being built and every live document gets a `Rebuild` job for
-    /// it, in the same transaction. An index that is there stays as it is; documents that lack a job get one again.
+    /// Adds an index: the first one serves, a later one is being built; every live document gets a `Rebuild` job for it, in
+    /// the same transaction. An index that is there stays as it is; documents that lack a job get one again, whether or not
+    /// it had been filled before.
     async fn add_index(&self, spec: &IndexSpec) -> Result<Index>;
 
     /// Lets this index serve; the one that served before is kept as standby.
@@ -287,6 +289,9 @@ pub trait Catalog: Send + Sync {
 
     /// Enqueues a job of a maintenance kind for each of these documents that are live and have no such job waiting.
     /// Returns how many were enqueued.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a kind that is not maintenance; `NotFound` when there is no such index.
     async fn enqueue(&self, kind: JobKind, index: &IndexName, documents: &[(TenantId, DocumentId)]) -> Result<u64>;
 
     /// Maintenance jobs of this kind and index that have not ended well.
