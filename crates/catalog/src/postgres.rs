@@ -56,7 +56,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use self::failure::Failure;
-use self::open::Replica;
+use self::open::{Replica, Server};
 use crate::clock::{Clock, to_millis};
 
 type Store = PostgresCatalog;
@@ -66,6 +66,8 @@ type Store = PostgresCatalog;
 /// Leases end by the database's clock, so that the machines' own clocks need not agree.
 pub struct PostgresCatalog {
     primary: PgPool,
+    /// What `primary` leads to.
+    server: Server,
     replica: Option<Replica>,
     /// The server's text search configurations.
     configs: HashSet<String>,

@@ -29,7 +29,9 @@ pub(super) fn sql_error(error: sqlx::Error) -> Error {
         (_, state) if state.starts_with("08") || state.starts_with("28") => {
             (ErrorCode::Unavailable, "the PostgreSQL server does not let this program in")
         }
-        (sqlx::Error::PoolTimedOut, _) => (ErrorCode::Unavailable, "no connection to the PostgreSQL server is free"),
+        (sqlx::Error::PoolTimedOut, _) => {
+            (ErrorCode::Unavailable, "the PostgreSQL server does not answer, or all connections to it are in use")
+        }
         (sqlx::Error::PoolClosed, _) => (ErrorCode::Unavailable, "the catalog is closed"),
         (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed, _) => {
             (ErrorCode::Unavailable, "the PostgreSQL server does not answer")

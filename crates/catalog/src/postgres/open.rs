@@ -21,6 +21,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// How long a replica that did not answer is left alone.
 const REPLICA_PAUSE: Duration = Duration::from_secs(5);
+/// How often a replica is looked at that does not have the schema yet.
+const REPLICA_POLL: Duration = Duration::from_millis(50);
 /// How long a read waits for the replica before it goes to the primary.
 const REPLICA_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -63,7 +65,8 @@ impl PostgresCatalog {
         connection.close().await.map_err(sql_error)?;
         let replica = if config.read_url.is_empty() { None } else { Some(open_replica(config).await?) };
         Ok(Self {
-            primary: pool(config, config.acquire_timeout()).connect_lazy_with(options),
+            primary: pool(config, config.acquire_timeout()).connect_lazy_with(options.clone()),
+            server: Server { options, target, connect_timeout: config.connect_timeout() },
             replica,
             configs: configs.into_iter().collect(),
             clock,
@@ -71,9 +74,12 @@ impl PostgresCatalog {
         })
     }
 
-    /// Writes one row, as only a write shows that writing works, and asks the replica too.
+    /// Writes one row, as only a write shows that writing works. The replica is not asked: without it reads go on.
     pub(super) async fn probe(&self) -> Result<(), Failure> {
-        let mut connection = self.writing().await?;
+        let mut connection = match self.primary.acquire().await {
+            Err(sqlx::Error::PoolTimedOut) => return Err(self.server.why_not().await.into()),
+            acquired => acquired?,
+        };
         let now = self.now(&mut connection).await?;
         sqlx::query(
             "INSERT INTO probe (id, written_at) VALUES (1, $1) \
@@ -83,6 +89,23 @@ impl PostgresCatalog {
         .execute(&mut *connection)
         .await?;
         Ok(())
+    }
+}
+
+/// The primary, as the URL names it.
+pub(super) struct Server {
+    options: PgConnectOptions,
+    target: Target,
+    connect_timeout: Duration,
+}
+
+impl Server {
+    /// Why the pool has no connection, which it does not say itself.
+    async fn why_not(&self) -> Error {
+        match connect("url", &self.options, &self.target, self.connect_timeout).await {
+            Err(reason) => Error::unavailable(reason.message.clone()).with_source(reason),
+            Ok(_) => sql_error(sqlx::Error::PoolTimedOut),
+        }
     }
 }
 
@@ -134,21 +157,36 @@ fn pool(config: &PostgresConfig, patience: Duration) -> PgPoolOptions {
 
 async fn open_replica(config: &PostgresConfig) -> Result<Replica> {
     let (options, target) = options("read_url", &config.read_url)?;
+    let started = Instant::now();
     let mut connection = connect("read_url", &options, &target, config.connect_timeout()).await?;
-    let there: bool = sqlx::query_scalar("SELECT to_regclass('jobs') IS NOT NULL")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(sql_error)?;
-    connection.close().await.map_err(sql_error)?;
-    if !there {
-        let Target { server, database, .. } = &target;
-        let message = format!(
-            "ingestion.postgres.read_url: the database '{database}' on {server} has no catalog, or not yet: is it a replica?"
-        );
-        return Err(Error::invalid(message));
+    // The schema may have been brought up to date just now, and still be on its way.
+    while !has_schema(&mut connection).await.map_err(sql_error)? {
+        if started.elapsed() > config.connect_timeout() {
+            let Target { server, database, .. } = &target;
+            let setting = "ingestion.postgres.read_url";
+            let message =
+                format!("{setting}: the database '{database}' on {server} has no such catalog: is it a replica?");
+            return Err(Error::invalid(message));
+        }
+        tokio::time::sleep(REPLICA_POLL).await;
     }
+    connection.close().await.map_err(sql_error)?;
     let patience = config.acquire_timeout().min(REPLICA_PATIENCE);
-    Ok(Replica { pool: pool(config, patience).connect_lazy_with(options), started: Instant::now(), down: 0.into() })
+    Ok(Replica { pool: pool(config, patience).connect_lazy_with(options), started, down: 0.into() })
+}
+
+/// Whether this program's last migration is there.
+async fn has_schema(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let known: bool =
+        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
+    if !known {
+        return Ok(false);
+    }
+    let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = $1 AND success)")
+        .bind(newest)
+        .fetch_one(connection)
+        .await
 }
 
 /// A read replica, which may be away.

@@ -50,8 +50,8 @@ async fn what_is_wrong_with_a_url_is_said() {
         refused(&reading, code, "read_url", says).await;
     }
     let empty = server.create_database().await.unwrap();
-    let reading = PostgresConfig { read_url: server.url(&empty).into(), ..database };
-    refused(&reading, InvalidArgument, "read_url", "has no catalog").await;
+    let reading = PostgresConfig { read_url: server.url(&empty).into(), connect_timeout_ms: 500, ..database };
+    refused(&reading, InvalidArgument, "read_url", "has no such catalog").await;
 }
 
 #[tokio::test]

@@ -283,7 +283,6 @@ async fn hits(catalog: &PostgresCatalog) -> usize {
 async fn reads_go_to_the_replica_while_it_answers() {
     let primary = PostgresServer::start().await.unwrap();
     let database = primary.create_database().await.unwrap();
-    PostgresCatalog::open(&config(&primary.url(&database))).await.unwrap().close().await;
     let replica = primary.replica().await.unwrap();
     let config = PostgresConfig { read_url: replica.url(&database).into(), ..config(&primary.url(&database)) };
     let catalog = PostgresCatalog::open(&config).await.unwrap();
@@ -327,7 +326,7 @@ async fn a_server_that_comes_back_has_everything_acknowledged() {
     let config = PostgresConfig {
         connect_timeout_ms: 1_000,
         acquire_timeout_ms: 1_000,
-        statement_timeout_ms: 1_000,
+        statement_timeout_ms: 2_000,
         ..config(&server.url(&database))
     };
     let catalog = PostgresCatalog::open(&config).await.unwrap();
@@ -337,6 +336,7 @@ async fn a_server_that_comes_back_has_everything_acknowledged() {
     server.kill().await.unwrap();
     let refused = catalog.check().await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable);
+    assert!(refused.message.contains("ingestion.postgres.url: the server 127.0.0.1:"), "{refused}");
     let refused = catalog.accept(version("t", "lost", "x")).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable, "{}", refused.chain());
     let refused = PostgresCatalog::open(&config).await.unwrap_err();
@@ -347,13 +347,39 @@ async fn a_server_that_comes_back_has_everything_acknowledged() {
     let page = PageRequest { limit: 1000, cursor: None };
     assert_eq!(catalog.jobs(&tenant("t"), JobFilter::default(), page).await.unwrap().items.len(), 20);
 
-    // One that only hangs: every call ends.
+    // One that only hangs: every call ends, whether it hangs from the start or in the middle.
     server.stall().await.unwrap();
-    let asked = Instant::now();
-    let refused = catalog.accept(version("t", "stalled", "x")).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::Unavailable, "{}", refused.chain());
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    in_time(catalog.accept(version("t", "stalled", "x"))).await;
     server.resume().await.unwrap();
     catalog.check().await.unwrap();
-    catalog.close().await;
+    let catalog = Arc::new(catalog);
+    let server = Arc::new(server);
+    let (holder, held) = (Arc::clone(&server), database.clone());
+    let holding =
+        tokio::spawn(async move { holder.sql(&held, "BEGIN; LOCK TABLE tenants; SELECT pg_sleep(60)").await });
+    let waiting =
+        |granted: &str| format!("SELECT count(*) FROM pg_locks WHERE relation = 'tenants'::regclass AND {granted}");
+    until(&server, &database, &waiting("granted AND mode = 'AccessExclusiveLock'")).await;
+    let call = tokio::spawn(async move { in_time(catalog.accept(version("t", "stuck", "x"))).await });
+    until(&server, &database, &waiting("NOT granted")).await;
+    server.stall().await.unwrap();
+    let refused = call.await.unwrap();
+    assert!(refused.message.contains("in time"), "{}", refused.chain());
+    holding.abort();
+    server.resume().await.unwrap();
+}
+
+/// A call that must be refused before long.
+async fn in_time<T: std::fmt::Debug>(call: impl Future<Output = Result<T, Error>>) -> Error {
+    let refused = tokio::time::timeout(Duration::from_secs(8), call).await.unwrap().unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unavailable, "{}", refused.chain());
+    refused
+}
+
+/// Waits until this counts something.
+async fn until(server: &PostgresServer, database: &str, count: &str) {
+    let started = Instant::now();
+    while server.sql(database, count).await.unwrap() == "0" {
+        assert!(started.elapsed() < Duration::from_secs(10), "{count}");
+    }
 }
