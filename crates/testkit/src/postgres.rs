@@ -88,8 +88,10 @@ impl PostgresServer {
             let owned = std::process::Command::new("chown").arg(SYSTEM_USER).arg(&dir).status()?;
             ensure!(owned.success(), "{} cannot be given to {SYSTEM_USER}", dir.display());
         }
+        // A server that a test has stalled must go on before it can stop.
         let script = "trap '' INT TERM HUP; cat >/dev/null; \
-                      shift; \"$@\" stop -D \"$0/data\" -m immediate >/dev/null 2>&1; rm -rf -- \"$0\"";
+                      pid=$(head -n 1 \"$0/data/postmaster.pid\") && kill -CONT $pid $(cat /proc/$pid/task/$pid/children); \
+                      shift; \"$@\" stop -D \"$0/data\" -m immediate; rm -rf -- \"$0\"";
         let mut guard = Command::new("sh");
         guard.args(["-c", script]).arg(&dir).arg("guard").args(as_user()?).arg(bin.join("pg_ctl"));
         guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
@@ -354,4 +356,32 @@ async fn run(mut command: Command) -> Result<String> {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_left_of_a_server_also_when_it_was_stalled_or_killed() {
+        let server = PostgresServer::start().await.unwrap();
+        let database = server.create_database().await.unwrap();
+        server.sql(&database, "CREATE TABLE kept AS SELECT 7 AS n").await.unwrap();
+        server.kill().await.unwrap();
+        assert!(server.sql(&database, "SELECT 1").await.is_err());
+        server.start_again().await.unwrap();
+        assert_eq!(server.sql(&database, "SELECT n FROM kept").await.unwrap(), "7");
+        server.stop().await.unwrap();
+        server.start_again().await.unwrap();
+        server.stall().await.unwrap();
+        let (pid, dir) = (server.pid().unwrap(), server.dir.clone());
+        assert!(is_alive(&pid));
+        drop(server);
+        let started = Instant::now();
+        while is_alive(&pid) || dir.exists() {
+            assert!(started.elapsed() < STOP_TIMEOUT, "{pid} {}", dir.display());
+            tokio::time::sleep(POLL).await;
+        }
+    }
 }
