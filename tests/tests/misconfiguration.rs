@@ -33,9 +33,9 @@ async fn refused(service: &str, settings: &[(&str, String)], says: &[&str], secr
     let output = output.unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{settings:?}: {errors}");
-    let last = errors.lines().last().unwrap();
+    let said = errors.split_once("error: ").map(|(_, said)| said).unwrap_or_default();
     for word in says {
-        assert!(last.contains(word), "{word}: {errors}");
+        assert!(said.contains(word), "{word}: {errors}");
     }
     assert!(secret.is_empty() || !errors.contains(secret), "a secret is shown: {errors}");
 }
@@ -71,7 +71,7 @@ async fn s3() {
         ]
     };
     let secret = s3.secret_access_key.as_str();
-    refused("ingestion", &settings("no-such-bucket", secret), &["blobs.s3.bucket", "no-such-bucket"], secret).await;
+    refused("ingestion", &settings("no-such-bucket", secret), &["blobs.s3.bucket"], secret).await;
     refused("ingestion", &settings(BUCKET, "geheim-und-falsch"), &["blobs.s3.secret_access_key"], "geheim").await;
 }
 

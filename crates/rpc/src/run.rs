@@ -85,7 +85,10 @@ pub fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
 pub fn unusable(section: &'static str) -> impl Fn(ragstone_core::Error) -> anyhow::Error {
     move |error| match error.code {
         ErrorCode::InvalidArgument | ErrorCode::Unauthenticated | ErrorCode::PermissionDenied => {
-            ConfigError::Invalid { section: section.to_owned(), problem: error.chain() }.into()
+            // What lies underneath may be pages long; the sentence names the setting.
+            tracing::error!(error = error.chain(), section, "the configuration cannot be used");
+            let problem = error.message.trim_start_matches(&format!("{section}.")).to_owned();
+            ConfigError::Invalid { section: section.to_owned(), problem }.into()
         }
         _ => anyhow::anyhow!("{section}: {}", error.chain()),
     }

@@ -17,7 +17,7 @@ use crate::body::UploadMemory;
 use crate::serving::Serving;
 
 /// The longest an administrator's call may take.
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(300);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The gateway's state.
 pub(crate) struct App {

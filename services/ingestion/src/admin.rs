@@ -11,7 +11,7 @@ use crate::grpc::within;
 use crate::indexes::{IndexProgress, Indexes, ReshardProgress};
 
 /// The longest a change of the indexes may take.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// `ragstone.v1.MaintenanceService`.
 pub(crate) struct Admin(pub(crate) Indexes);

@@ -117,7 +117,8 @@ impl ServiceConfig for Config {
             return Err((*problem).to_owned());
         }
         let checked = self.postgres.validate().and_then(|()| self.blobs.validate());
-        checked.map_err(|error| error.message)
+        // Whoever tells of it names the section.
+        checked.map_err(|error| error.message.trim_start_matches("ingestion.").to_owned())
     }
 }
 

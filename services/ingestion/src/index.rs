@@ -23,7 +23,7 @@ use crate::policy::of_peer;
 /// The longest a write may take; publishing waits for two flushes.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest a change of the indexes themselves may take.
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(240);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Some chunks of one version, with their vectors.
 pub(crate) struct Batch<'a> {

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use ragstone_core::ports::Unfinished;
-use ragstone_core::{
-    DocumentId, Error, ErrorCode, Index, IndexName, IndexSpec, IndexState, JobKind, Result, TenantId, Topology,
-};
+use ragstone_core::{DocumentId, Error, ErrorCode, Index, IndexName, IndexState, JobKind, Result, TenantId, Topology};
 
 use crate::follow::Changes;
 use crate::index::Entry;
@@ -83,18 +81,15 @@ impl Indexes {
         if known.iter().any(|index| index.spec == spec && index.state == IndexState::Serving) {
             return Err(Error::conflict(format!("the index of model '{model}' serves already")));
         }
-        self.fill(&spec).await?;
-        self.progress(&spec.name).await
-    }
-
-    /// Makes the index where it is not there, and enqueues what it misses.
-    async fn fill(&self, spec: &IndexSpec) -> Result<()> {
-        self.targets.index.create(spec).await?;
-        self.targets.catalog.add_index(spec).await?;
+        self.targets.index.create(&spec).await?;
+        // One that is known has its jobs already: only those that failed are enqueued again.
+        if !known.iter().any(|index| index.spec == spec) {
+            self.targets.catalog.add_index(&spec).await?;
+        }
         let again = self.targets.catalog.retry_unfinished(JobKind::Rebuild, &spec.name).await?;
         tracing::info!(index = %spec.name, again, "an index is being filled");
         self.changes.work_added();
-        Ok(())
+        self.progress(&spec.name).await
     }
 
     /// Lets a complete index serve; without a name the one that served before.
@@ -137,7 +132,9 @@ impl Indexes {
             }
             tries += 1;
             if tries == COUNT_TRIES {
-                let message = format!("index '{name}' holds {documents} documents, the catalog {expected}");
+                let message = format!(
+                    "index '{name}' holds {documents} documents, the catalog {expected}: drop it and build it anew"
+                );
                 return Err(Error::conflict(message));
             }
             tokio::time::sleep(COUNT_PAUSE).await;

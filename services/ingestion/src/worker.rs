@@ -7,8 +7,10 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use ragstone_core::ports::{Lease, LeasedJob};
 use ragstone_core::{Error, ErrorCode, Job, JobKind, JobStatus, Result};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 
 use crate::Config;
@@ -21,6 +23,8 @@ const POLL: Duration = Duration::from_millis(500);
 /// A worker whose job had to wait for a dependency pauses this long; the pause doubles while that goes on.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Moves between shards under way at once, beside other jobs: they mostly wait for searches to end.
+const MOVES: usize = 64;
 /// How often the gauges of the queue are set.
 const GAUGES: Duration = Duration::from_secs(5);
 
@@ -43,6 +47,8 @@ pub(crate) struct Worker {
     changes: Changes,
     lease: Duration,
     attempts: u32,
+    moves: Arc<Semaphore>,
+    moving: TaskTracker,
 }
 
 /// Starts `workers` workers and the gauges; they end when `shutdown` fires.
@@ -56,19 +62,30 @@ pub(crate) fn start(worker: Worker, workers: usize, shutdown: CancellationToken)
         let name = format!("{host}-{}-{number}", std::process::id());
         tasks.spawn(async move { worker.work(&name, &shutdown).await });
     }
-    tasks.spawn(async move { worker.measure(&shutdown).await });
+    tasks.spawn(async move {
+        worker.measure(&shutdown).await;
+        worker.moving.close();
+        worker.moving.wait().await;
+    });
     tasks
 }
 
 impl Worker {
     pub(crate) fn new(pipeline: Pipeline, changes: Changes, config: &Config) -> Self {
-        Self { pipeline, changes, lease: config.lease(), attempts: config.attempts }
+        let (moves, moving) = (Arc::new(Semaphore::new(MOVES)), TaskTracker::new());
+        Self { pipeline, changes, lease: config.lease(), attempts: config.attempts, moves, moving }
     }
 
-    async fn work(&self, name: &str, shutdown: &CancellationToken) {
+    async fn work(self: &Arc<Self>, name: &str, shutdown: &CancellationToken) {
         let mut pause = FIRST_PAUSE;
         while !shutdown.is_cancelled() {
-            let wait = match self.step(name, shutdown).await {
+            let step = match self.lease(name).await {
+                Ok(None) => Ok(Step::Idle),
+                Ok(Some(leased)) if leased.job.kind == JobKind::Move => self.begin_move(leased, shutdown).await,
+                Ok(Some(leased)) => self.work_on(&leased, shutdown).await,
+                Err(error) => Err(error),
+            };
+            let wait = match step {
                 Ok(Step::Worked) => {
                     pause = FIRST_PAUSE;
                     continue;
@@ -100,13 +117,45 @@ impl Worker {
     ///
     /// # Errors
     /// When the catalog does not answer; the job comes back when its lease ends.
+    #[cfg(test)]
     pub(crate) async fn step(&self, name: &str, shutdown: &CancellationToken) -> Result<Step> {
-        let Some(leased) = self.pipeline.catalog.lease(name, self.lease).await? else { return Ok(Step::Idle) };
-        // One signal stands for any number of new jobs: whoever got one passes it on.
-        self.changes.work_added();
-        self.changes.job_changed(leased.job.id);
-        let span = span(&leased);
-        let step = self.try_job(&leased, shutdown).instrument(span).await;
+        match self.lease(name).await? {
+            Some(leased) => self.work_on(&leased, shutdown).await,
+            None => Ok(Step::Idle),
+        }
+    }
+
+    async fn lease(&self, name: &str) -> Result<Option<LeasedJob>> {
+        let leased = self.pipeline.catalog.lease(name, self.lease).await?;
+        if let Some(leased) = &leased {
+            // One signal stands for any number of new jobs: whoever got one passes it on.
+            self.changes.work_added();
+            self.changes.job_changed(leased.job.id);
+        }
+        Ok(leased)
+    }
+
+    /// Lets a move run beside the worker, which goes on with the next job; waits where too many are under way.
+    async fn begin_move(self: &Arc<Self>, leased: LeasedJob, shutdown: &CancellationToken) -> Result<Step> {
+        let permit = self.moves.clone().acquire_owned().await;
+        let permit = permit.map_err(|error| Error::internal("moves were closed").with_source(error))?;
+        let (worker, shutdown) = (self.clone(), shutdown.clone());
+        self.moving.spawn(async move {
+            let _permit = permit;
+            match worker.work_on(&leased, &shutdown).await {
+                // A shard store that is away is not asked again at once.
+                Ok(Step::Waited) => tokio::time::sleep(FIRST_PAUSE).await,
+                Ok(_) => {}
+                Err(error) => tracing::error!(error = error.chain(), "the job queue cannot be used"),
+            }
+        });
+        Ok(Step::Worked)
+    }
+
+    /// Sees a leased job to the end of this try.
+    async fn work_on(&self, leased: &LeasedJob, shutdown: &CancellationToken) -> Result<Step> {
+        let span = span(leased);
+        let step = self.try_job(leased, shutdown).instrument(span).await;
         self.changes.job_changed(leased.job.id);
         match step {
             // Somebody else has the job now, or a newer version ended it: nothing is left to settle.

@@ -1,5 +1,7 @@
 //! The indexes themselves over gRPC: making and removing them, which one serves, where documents are placed.
 
+use std::time::Duration;
+
 use ragstone_core::{Error, IndexName, IndexSpec, Result};
 use ragstone_proto::v1::index_service_server::IndexService;
 use ragstone_proto::{index_name, required, v1};
@@ -7,6 +9,9 @@ use tonic::{Request, Response, Status};
 
 use crate::grpc::Service;
 use crate::requests::ids;
+
+/// The longest a change of the indexes may take: every reader has to learn of it.
+const LIMIT: Duration = Duration::from_secs(600);
 
 impl Service {
     /// Gives a new index the shards of the one that serves, which may have been resharded since it was configured.
@@ -52,7 +57,7 @@ impl IndexService for Service {
             self.align(&spec.name).await?;
             Ok(v1::CreateIndexResponse {})
         };
-        self.within(request, "index_admin", call).await
+        self.within_limit(request, LIMIT, "index_admin", call).await
     }
 
     #[tracing::instrument(name = "scan_indexes", skip_all)]
@@ -60,7 +65,7 @@ impl IndexService for Service {
         &self,
         request: Request<v1::ScanIndexesRequest>,
     ) -> Result<Response<v1::ScanIndexesResponse>, Status> {
-        self.within(request, "index_admin", |request| self.scan(request)).await
+        self.within_limit(request, LIMIT, "index_admin", |request| self.scan(request)).await
     }
 
     #[tracing::instrument(name = "serve_index", skip_all, fields(index = request.get_ref().index))]
@@ -72,7 +77,7 @@ impl IndexService for Service {
             self.indexes.serve(&named(request.index)?).await?;
             Ok(v1::ServeIndexResponse {})
         };
-        self.within(request, "index_admin", call).await
+        self.within_limit(request, LIMIT, "index_admin", call).await
     }
 
     #[tracing::instrument(name = "remove_index", skip_all, fields(index = request.get_ref().index))]
@@ -84,7 +89,7 @@ impl IndexService for Service {
             self.indexes.remove(&named(request.index)?).await?;
             Ok(v1::RemoveIndexResponse {})
         };
-        self.within(request, "index_admin", call).await
+        self.within_limit(request, LIMIT, "index_admin", call).await
     }
 
     #[tracing::instrument(name = "read_topology", skip_all)]
@@ -96,7 +101,7 @@ impl IndexService for Service {
             let topology = self.index(request.index).await?.topology().await?;
             Ok(v1::ReadTopologyResponse { topology: Some(topology.into()) })
         };
-        self.within(request, "index_admin", call).await
+        self.within_limit(request, LIMIT, "index_admin", call).await
     }
 
     #[tracing::instrument(name = "begin_reshard", skip_all)]
@@ -109,7 +114,7 @@ impl IndexService for Service {
             index.begin_reshard(&request.shards).await?;
             Ok(v1::BeginReshardResponse { topology: Some(index.topology().await?.into()) })
         };
-        self.within(request, "index_admin", call).await
+        self.within_limit(request, LIMIT, "index_admin", call).await
     }
 
     #[tracing::instrument(name = "move_document", skip_all)]
@@ -135,7 +140,7 @@ impl IndexService for Service {
             index.finish_reshard().await?;
             Ok(v1::FinishReshardResponse { topology: Some(index.topology().await?.into()) })
         };
-        self.within(request, "index_admin", call).await
+        self.within_limit(request, LIMIT, "index_admin", call).await
     }
 }
 

@@ -39,7 +39,21 @@ impl Service {
     where
         F: Future<Output = Result<T>>,
     {
-        let deadline = deadline(&request, self.timeout);
+        self.within_limit(request, self.timeout, kind, call).await
+    }
+
+    /// The same with another limit where the caller sets no sooner deadline.
+    pub(crate) async fn within_limit<M, T, F>(
+        &self,
+        request: Request<M>,
+        limit: Duration,
+        kind: &'static str,
+        call: impl FnOnce(M) -> F,
+    ) -> Result<Response<T>, Status>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let deadline = deadline(&request, limit);
         deadline.run(call(request.into_inner())).await.map(Response::new).map_err(|error| failed(error, kind))
     }
 

@@ -43,7 +43,15 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
 async fn open(config: &Config, patience: Patience) -> ragstone_core::Result<Arc<dyn VectorIndexes>> {
     if config.uses_qdrant() {
         let qdrant = config.qdrant.clone();
-        let indexes = patience.open("qdrant", move || QdrantIndexes::open(qdrant.clone())).await?;
+        let open = move || {
+            let qdrant = qdrant.clone();
+            async move {
+                let indexes = QdrantIndexes::open(qdrant).await?;
+                indexes.check().await?;
+                Ok(indexes)
+            }
+        };
+        let indexes = patience.open("qdrant", open).await?;
         return Ok(Arc::new(indexes));
     }
     Ok(Arc::new(EdgeIndexes::open(config.edge.clone()).await?))

@@ -19,9 +19,16 @@ use tokio::process::Command;
 pub(crate) const SHARDS: usize = 4;
 pub(crate) const REPLICAS: usize = 2;
 
+/// The variable that names a real Qdrant: its peers' gRPC URLs with commas between them.
+const REAL: &str = "RAGSTONE_TEST_QDRANT";
+
 /// Everything that runs.
 pub(crate) struct Production {
     pub(crate) stack: Stack,
+    /// The peers of the Qdrant that is used.
+    pub(crate) urls: Vec<String>,
+    /// The alias that searches use.
+    pub(crate) collection: String,
     pub(crate) qdrant: QdrantCluster,
     _postgres: PostgresServer,
     pub(crate) redis: RedisServer,
@@ -55,14 +62,50 @@ impl Production {
         ] {
             stack.env(&format!("RAGSTONE__{key}"), &value);
         }
-        Self { stack, qdrant, _postgres: postgres, redis, _s3: s3 }
+        let (urls, collection) = (qdrant.urls(), COLLECTION.to_owned());
+        Self { stack, urls, collection, qdrant, _postgres: postgres, redis, _s3: s3 }
     }
 
     /// The same, running.
     pub(crate) async fn start() -> Self {
         let mut production = Self::prepare().await;
         production.stack.run().await.unwrap();
+        eprintln!("production: PostgreSQL, Redis, S3 (moto) and Qdrant's API (testkit, {SHARDS} shards × {REPLICAS})");
         production
+    }
+
+    /// The same on a real Qdrant; `None`, and a word about it, where none is named or it has no cluster mode.
+    pub(crate) async fn start_on_real_qdrant() -> Option<Self> {
+        let Ok(urls) = std::env::var(REAL) else {
+            eprintln!("production on a real Qdrant: NOT RUN, {REAL} is not set");
+            return None;
+        };
+        let urls: Vec<String> = urls.split(',').map(str::to_owned).collect();
+        if urls.len() < 2 {
+            eprintln!("production on a real Qdrant: NOT RUN, {REAL} names one peer, resharding needs a cluster");
+            return None;
+        }
+        let mut production = Self::prepare().await;
+        production.collection = format!("ragstone-test-{}", std::process::id());
+        for (key, value) in [("URLS", urls.join(",")), ("COLLECTION_PREFIX", production.collection.clone())] {
+            production.stack.env(&format!("RAGSTONE__RETRIEVAL__QDRANT__{key}"), &value);
+        }
+        production.urls = urls;
+        production.stack.run().await.unwrap();
+        let version = qdrant_client(&production.urls[0]).health_check().await.unwrap().version;
+        eprintln!("production: PostgreSQL, Redis, S3 (moto) and Qdrant {version} at {}", production.urls.join(", "));
+        Some(production)
+    }
+
+    /// Removes what a real Qdrant would keep, and stops.
+    pub(crate) async fn clean_up(self) {
+        let client = qdrant_client(&self.urls[0]);
+        self.stack.stop().await.unwrap();
+        for collection in client.list_collections().await.unwrap().collections {
+            if collection.name.starts_with(&self.collection) {
+                client.delete_collection(collection.name).await.unwrap();
+            }
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -137,7 +180,7 @@ pub(crate) fn qdrant_client(url: &str) -> Qdrant {
 }
 
 /// The collection searches use: its alias.
-pub(crate) const COLLECTION: &str = "ragstone";
+const COLLECTION: &str = "ragstone";
 
 /// Numbers of the peers that hold a replica of this shard.
 pub(crate) async fn peers_of_shard(qdrant: &QdrantCluster, shard: &str) -> Vec<usize> {
@@ -153,9 +196,10 @@ pub(crate) async fn peers_of_shard(qdrant: &QdrantCluster, shard: &str) -> Vec<u
 }
 
 /// How many points a shard holds.
-pub(crate) async fn points_of_shard(qdrant: &QdrantCluster, shard: &str) -> usize {
-    let request =
-        CountPointsBuilder::new(COLLECTION).exact(true).shard_key_selector(vec![ShardKey::from(shard.to_owned())]);
-    let counted = qdrant_client(&qdrant.urls()[0]).count(request).await.unwrap();
+pub(crate) async fn points_of_shard(production: &Production, shard: &str) -> usize {
+    let request = CountPointsBuilder::new(&production.collection)
+        .exact(true)
+        .shard_key_selector(vec![ShardKey::from(shard.to_owned())]);
+    let counted = qdrant_client(&production.urls[0]).count(request).await.unwrap();
     usize::try_from(counted.result.unwrap().count).unwrap()
 }
