@@ -10,7 +10,7 @@ use qdrant_client::qdrant::{
     ListCollectionsRequest,
 };
 use ragstone_core::ports::{VectorIndexes, VectorStore};
-use ragstone_core::{Error, IndexName, IndexSpec, Result};
+use ragstone_core::{Error, ErrorCode, IndexName, IndexSpec, Result};
 use ragstone_resilience::Deadline;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -223,8 +223,11 @@ impl VectorIndexes for QdrantIndexes {
         let answers = futures::future::join_all(shared.peers.all().into_iter().map(ask)).await;
         let answered = answers.iter().any(Result::is_ok);
         for failure in answers.into_iter().filter_map(Result::err) {
-            // One peer that is down is what the others are for; a wrong setting is not.
-            if !answered || is_setting(&failure) {
+            // One peer that is down is what the others are for; a wrong setting is not, and waiting does not mend it.
+            if is_setting(&failure) {
+                return Err(Error { code: ErrorCode::InvalidArgument, ..failure.error });
+            }
+            if !answered {
                 return Err(failure.into());
             }
         }
