@@ -1,6 +1,7 @@
 //! The servers, a stack on them, and what tests ask of it.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::shard_key::Key;
@@ -18,6 +19,11 @@ use tokio::process::Command;
 /// Shards, and replicas of each, from the start.
 pub(crate) const SHARDS: usize = 4;
 pub(crate) const REPLICAS: usize = 2;
+
+/// Tells also where the test runner keeps the output of tests that pass to itself.
+macro_rules! say {
+    ($($text:tt)*) => { writeln!(std::io::stderr(), $($text)*).unwrap() };
+}
 
 /// The variable that names a real Qdrant: its peers' gRPC URLs with commas between them.
 const REAL: &str = "RAGSTONE_TEST_QDRANT";
@@ -70,19 +76,19 @@ impl Production {
     pub(crate) async fn start() -> Self {
         let mut production = Self::prepare().await;
         production.stack.run().await.unwrap();
-        eprintln!("production: PostgreSQL, Redis, S3 (moto) and Qdrant's API (testkit, {SHARDS} shards × {REPLICAS})");
+        say!("production: PostgreSQL, Redis, S3 (moto) and Qdrant's API (testkit, {SHARDS} shards × {REPLICAS})");
         production
     }
 
     /// The same on a real Qdrant; `None`, and a word about it, where none is named or it has no cluster mode.
     pub(crate) async fn start_on_real_qdrant() -> Option<Self> {
         let Ok(urls) = std::env::var(REAL) else {
-            eprintln!("production on a real Qdrant: NOT RUN, {REAL} is not set");
+            say!("production on a real Qdrant: NOT RUN, {REAL} is not set");
             return None;
         };
         let urls: Vec<String> = urls.split(',').map(str::to_owned).collect();
         if urls.len() < 2 {
-            eprintln!("production on a real Qdrant: NOT RUN, {REAL} names one peer, resharding needs a cluster");
+            say!("production on a real Qdrant: NOT RUN, {REAL} names one peer, resharding needs a cluster");
             return None;
         }
         let mut production = Self::prepare().await;
@@ -93,7 +99,7 @@ impl Production {
         production.urls = urls;
         production.stack.run().await.unwrap();
         let version = qdrant_client(&production.urls[0]).health_check().await.unwrap().version;
-        eprintln!("production: PostgreSQL, Redis, S3 (moto) and Qdrant {version} at {}", production.urls.join(", "));
+        say!("production: PostgreSQL, Redis, S3 (moto) and Qdrant {version} at {}", production.urls.join(", "));
         Some(production)
     }
 
