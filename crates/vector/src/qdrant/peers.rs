@@ -238,7 +238,7 @@ fn credential(config: &QdrantConfig) -> Result<Credential> {
 }
 
 fn read_ca(path: &Path) -> Result<Certificate> {
-    let unusable = |why: &str| Error::invalid(format!("ca_file: {} {why}", path.display()));
+    let unusable = |why: &str| Error::invalid(format!("retrieval.qdrant.ca_file: {} {why}", path.display()));
     let pem = std::fs::read(path).map_err(|error| unusable("cannot be read").with_source(error))?;
     if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
         return Err(unusable("holds no PEM certificate"));
@@ -266,7 +266,8 @@ fn endpoint(url: &str, config: &QdrantConfig, ca: Option<&Certificate>) -> Resul
         if let Some(name) = &config.server_name {
             tls = tls.domain_name(name.clone());
         }
-        let unusable = |error| Error::invalid("ca_file or server_name cannot be used").with_source(error);
+        let unusable =
+            |error| Error::invalid("retrieval.qdrant.ca_file or server_name cannot be used").with_source(error);
         endpoint = endpoint.tls_config(tls).map_err(unusable)?;
     }
     Ok((label, endpoint))

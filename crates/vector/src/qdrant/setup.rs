@@ -1,6 +1,7 @@
 //! Making a collection, and making sure that one is what it should be.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use qdrant_client::qdrant::{
     CollectionInfo, CreateCollection, DeleteShardKey, DeleteShardKeyRequest, Distance, GetCollectionInfoRequest,
@@ -19,6 +20,10 @@ use super::layout::{self, Layout};
 use super::peers::Peers;
 use super::reshard::{PATIENCE, make_shards};
 
+/// How often a collection that was just made is looked for, and how long between two looks.
+const LOOKS: u32 = 100;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 /// Makes the collection of an index, or finds it as it was made before. Several may do so at the same time.
 ///
 /// # Errors
@@ -29,13 +34,13 @@ pub(crate) async fn create(peers: &Peers, config: &QdrantConfig, spec: &IndexSpe
         Some(there) => there,
         None => {
             let request = request(config, spec, is_cluster(peers, &name).await?)?;
-            let made = peers.change_any(request, Deadline::after(PATIENCE)).await;
-            match (info(peers, &name).await?, made) {
-                // Made by us, or by somebody else at the same time.
-                (Some(there), _) => there,
-                (None, Err(failure)) => return Err(failure.into()),
-                (None, Ok(_)) => return Err(Error::unavailable(format!("collection {name} is not there yet"))),
+            match peers.change_any(request, Deadline::after(PATIENCE)).await {
+                Ok(_) => {}
+                // Somebody else was faster.
+                Err(failure) if failure.code == Code::AlreadyExists || failure.message.contains("already exists") => {}
+                Err(failure) => return Err(failure.into()),
             }
+            appears(peers, &name).await?
         }
     };
     let layout = verify(&name, &there, spec)?;
@@ -51,6 +56,17 @@ pub(crate) async fn create(peers: &Peers, config: &QdrantConfig, spec: &IndexSpe
         }
     }
     Ok(())
+}
+
+/// A collection that was just made: a peer that is asked may hear of it a moment later than the one that made it.
+async fn appears(peers: &Peers, name: &str) -> Result<CollectionInfo> {
+    for _ in 0..LOOKS {
+        if let Some(there) = info(peers, name).await? {
+            return Ok(there);
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Err(Error::unavailable(format!("collection {name} is not there yet")))
 }
 
 /// The collection with this name; `None` when there is none.

@@ -174,7 +174,7 @@ async fn tls_needs_the_right_authority_and_name() {
     for (ca, says) in [(directory.path().join("none.pem"), "cannot be read"), (made.key, "holds no PEM certificate")] {
         let error = QdrantIndexes::open(with(Some(ca), None)).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidArgument);
-        assert!(error.message.starts_with("ca_file") && error.message.contains(says), "{error}");
+        assert!(error.message.starts_with("retrieval.qdrant.ca_file") && error.message.contains(says), "{error}");
     }
 }
 
