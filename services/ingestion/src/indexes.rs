@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use ragstone_core::ports::Unfinished;
 use ragstone_core::{DocumentId, Error, ErrorCode, Index, IndexName, IndexState, JobKind, Result, TenantId, Topology};
 
@@ -163,15 +164,36 @@ impl Indexes {
         if shards.is_empty() {
             return Err(Error::invalid("field 'shards' is missing: name at least one"));
         }
-        for index in self.targets.catalog.indexes().await? {
-            let name = &index.spec.name;
-            let topology = self.targets.index.begin_reshard(name, shards).await?;
-            let enqueued = self.enqueue_moves(name, &topology).await?;
-            self.targets.catalog.retry_unfinished(JobKind::Move, name).await?;
-            tracing::info!(index = %name, enqueued, "documents move to their new shards");
-        }
+        // At once: each waits until every reader and writer of its index knows.
+        let indexes = self.targets.catalog.indexes().await?;
+        try_join_all(indexes.iter().map(|index| self.begin_reshard(&index.spec.name, shards))).await?;
         self.changes.work_added();
         self.reshard_progress().await
+    }
+
+    async fn begin_reshard(&self, name: &IndexName, shards: &[String]) -> Result<()> {
+        let topology = self.targets.index.begin_reshard(name, shards).await?;
+        let enqueued = self.enqueue_moves(name, &topology).await?;
+        self.targets.catalog.retry_unfinished(JobKind::Move, name).await?;
+        tracing::info!(index = %name, enqueued, "documents move to their new shards");
+        Ok(())
+    }
+
+    /// Whether the serving index holds every document: after a restore, or when its store was lost, it is filled anew.
+    ///
+    /// # Errors
+    /// `Unavailable`, with the numbers, while documents are missing in it.
+    pub(crate) async fn check_serving(&self) -> Result<()> {
+        let indexes = self.targets.catalog.indexes().await?;
+        for index in indexes.iter().filter(|index| index.state == IndexState::Serving) {
+            let name = &index.spec.name;
+            let Unfinished { active, stuck } = self.targets.catalog.unfinished(JobKind::Rebuild, name).await?;
+            if active + stuck > 0 {
+                let message = format!("index '{name}' is being filled: {active} documents wait, {stuck} failed");
+                return Err(Error::unavailable(message));
+            }
+        }
+        Ok(())
     }
 
     /// Enqueues a job for every document that has to leave its shard.

@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_secs(2);
 /// How often bodies are swept, and how old one must be before it counts as left behind: no upload takes that long.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// Why the indexes cannot be used as the catalog has them; readiness tells it.
+/// Why the indexes are not as the catalog has them; readiness tells it.
 #[derive(Clone, Default)]
 pub(crate) struct Trouble(Arc<Mutex<Option<String>>>);
 
@@ -50,6 +50,7 @@ impl Maintenance {
                 report("the indexes cannot be used yet", outcome);
             } else {
                 report("a move between shards could not be ended", self.indexes.settle_moves().await);
+                self.trouble.set(&self.indexes.check_serving().await);
             }
             if swept.elapsed() > SWEEP {
                 swept = Instant::now();

@@ -142,7 +142,10 @@ async fn a_store_that_was_lost_is_filled_again() {
     f.work().await;
     f.index.lose_everything();
     f.indexes.targets.reconcile().await.unwrap();
+    let incomplete = f.indexes.check_serving().await.unwrap_err();
+    assert!(incomplete.message.contains("2 documents wait"), "{}", incomplete.message);
     f.work().await;
+    f.indexes.check_serving().await.unwrap();
     assert_eq!((f.index.visible("a"), f.index.visible("b")), (vec!["words".to_owned()], vec![LONG.to_owned()]));
     f.indexes.targets.reconcile().await.unwrap();
     assert_eq!(f.indexes.read().await.unwrap()[0].unfinished.active, 0, "what is there is left alone");
