@@ -160,6 +160,12 @@ impl FakeIndex {
         keys.filter(|(n, _, _)| n == &name).map(|(_, version, _)| *version).collect()
     }
 
+    /// Loses a document of tenant `t` in one index.
+    pub(super) fn lose(&self, index: &IndexName, document: &str) {
+        let name = ("t".to_owned(), document.to_owned());
+        self.stored().indexes.get_mut(index).unwrap().live.remove(&name);
+    }
+
     /// Forgets everything, as a store does that was set up anew.
     pub(super) fn lose_everything(&self) {
         *self.stored() = Stored::default();

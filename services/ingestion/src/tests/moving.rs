@@ -58,6 +58,20 @@ async fn a_new_model_is_filled_beside_the_serving_one_and_then_serves() {
 }
 
 #[tokio::test]
+async fn an_index_that_lost_a_document_is_not_switched_to() {
+    let f = Fixture::new().await;
+    f.put("a", "words").await;
+    f.put("b", "more words").await;
+    f.work().await;
+    f.indexes.begin_reindex("n").await.unwrap();
+    f.work().await;
+    f.index.lose(&n(), "b");
+    let refused = f.indexes.switch(Some(n())).await.unwrap_err();
+    assert!(refused.message.contains("holds 1 documents, the catalog 2"), "{}", refused.message);
+    assert_eq!(f.index.serves(), m());
+}
+
+#[tokio::test]
 async fn nobody_waits_for_an_index_that_does_not_serve() {
     let f = Fixture::new().await;
     f.put("a", "words").await;
