@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, join_all, select_ok};
 use serde::Serialize;
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -76,6 +77,11 @@ impl Health {
         self.lock().push(Check { name: name.to_owned(), critical, probe });
     }
 
+    /// Takes a dependency out that is of no concern any more.
+    pub(crate) fn unregister(&self, name: &str) {
+        self.lock().retain(|check| check.name != name);
+    }
+
     /// Adds another service, asked by the gRPC health protocol.
     pub fn register_peer(&self, name: &str, critical: bool, channel: Channel) {
         self.register(name, critical, move || ask_peer(channel.clone()));
@@ -84,11 +90,9 @@ impl Health {
     /// Adds a pair of services of which one is enough, as a critical dependency.
     pub fn register_either(&self, name: &str, first: Channel, second: Channel) {
         self.register(name, true, move || {
-            let (first, second) = (ask_peer(first.clone()), ask_peer(second.clone()));
-            async move {
-                let (first, second) = tokio::join!(first, second);
-                first.or_else(|first| second.map_err(|second| format!("{first}; {second}")))
-            }
+            // Not both: one that hangs must not hide that the other answers.
+            let asked = select_ok([ask_peer(first.clone()).boxed(), ask_peer(second.clone()).boxed()]);
+            async move { asked.await.map(|_| ()) }
         });
     }
 

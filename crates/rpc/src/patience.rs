@@ -10,6 +10,8 @@ use crate::{Health, Runtime};
 
 /// How long between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest one try may take. Bringing a large database's schema up to date is part of it.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// Opens what is kept on servers, waiting for those that do not answer.
 #[derive(Clone)]
@@ -35,17 +37,19 @@ impl Patience {
         F: Future<Output = Result<T>>,
     {
         let trouble = Trouble::default();
+        trouble.set(Some("not connected yet".to_owned()));
         let shown = trouble.clone();
         self.health.register(name, true, move || std::future::ready(shown.get().map_or(Ok(()), Err)));
         loop {
             let opened = tokio::select! {
-                opened = open() => opened,
+                opened = tokio::time::timeout(LONGEST, open()) => opened.unwrap_or_else(|_| Err(late())),
                 () = self.shutdown.cancelled() => return Err(stopped()),
             };
             let error = match opened {
                 Err(error) if error.code == ErrorCode::Unavailable => error,
                 outcome => {
-                    trouble.set(None);
+                    // From now on the service's own checks tell.
+                    self.health.unregister(name);
                     return outcome;
                 }
             };
@@ -71,6 +75,10 @@ impl Trouble {
     fn set(&self, trouble: Option<String>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
+}
+
+fn late() -> Error {
+    Error::unavailable(format!("no answer within {LONGEST:?}"))
 }
 
 fn stopped() -> Error {
@@ -112,7 +120,7 @@ mod tests {
         });
         assert_eq!(opened.0.unwrap(), 7);
         assert_eq!(opened.1.as_deref(), Some("nobody is there"));
-        assert_eq!(runtime.health.report().await.checks[0].state, "up");
+        assert!(runtime.health.report().await.checks.is_empty(), "it is of no concern any more");
         let refused = patience.open("other", || async { Err::<(), _>(Error::invalid("wrong password")) }).await;
         assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidArgument);
     }

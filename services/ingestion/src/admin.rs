@@ -6,6 +6,7 @@ use ragstone_core::{Error, IndexName, Result};
 use ragstone_proto::v1::maintenance_service_server::MaintenanceService;
 use ragstone_proto::{index_name, v1};
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 
 use crate::grpc::within;
 use crate::indexes::{IndexProgress, Indexes, ReshardProgress};
@@ -29,25 +30,25 @@ impl MaintenanceService for Admin {
         &self,
         request: Request<v1::BeginReindexRequest>,
     ) -> Result<Response<v1::BeginReindexResponse>, Status> {
-        within(request, LIMIT, |message| begin_reindex(&self.0, message)).await
+        within(request, LIMIT, |message| detached(begin_reindex(self.0.clone(), message))).await
     }
 
     async fn switch_index(
         &self,
         request: Request<v1::SwitchIndexRequest>,
     ) -> Result<Response<v1::SwitchIndexResponse>, Status> {
-        within(request, LIMIT, |message| switch_index(&self.0, message)).await
+        within(request, LIMIT, |message| detached(switch_index(self.0.clone(), message))).await
     }
 
     async fn drop_index(
         &self,
         request: Request<v1::DropIndexRequest>,
     ) -> Result<Response<v1::DropIndexResponse>, Status> {
-        within(request, LIMIT, |message| drop_index(&self.0, message)).await
+        within(request, LIMIT, |message| detached(drop_index(self.0.clone(), message))).await
     }
 
     async fn reshard(&self, request: Request<v1::ReshardRequest>) -> Result<Response<v1::ReshardResponse>, Status> {
-        within(request, LIMIT, |message| reshard(&self.0, message)).await
+        within(request, LIMIT, |message| detached(reshard(self.0.clone(), message))).await
     }
 
     async fn read_reshard(
@@ -58,28 +59,34 @@ impl MaintenanceService for Admin {
     }
 }
 
+/// Runs a change to its end, also when the caller leaves in the middle of it.
+async fn detached<T: Send + 'static>(change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let ended = tokio::spawn(change.in_current_span()).await;
+    ended.unwrap_or_else(|error| Err(Error::internal("a change of the indexes broke off").with_source(error)))
+}
+
 async fn read_indexes(indexes: &Indexes) -> Result<v1::ReadIndexesResponse> {
     let all = indexes.read().await?;
     Ok(v1::ReadIndexesResponse { indexes: all.into_iter().map(Into::into).collect() })
 }
 
-async fn begin_reindex(indexes: &Indexes, message: v1::BeginReindexRequest) -> Result<v1::BeginReindexResponse> {
+async fn begin_reindex(indexes: Indexes, message: v1::BeginReindexRequest) -> Result<v1::BeginReindexResponse> {
     let begun = indexes.begin_reindex(&message.model).await?;
     Ok(v1::BeginReindexResponse { index: Some(begun.into()) })
 }
 
-async fn switch_index(indexes: &Indexes, message: v1::SwitchIndexRequest) -> Result<v1::SwitchIndexResponse> {
+async fn switch_index(indexes: Indexes, message: v1::SwitchIndexRequest) -> Result<v1::SwitchIndexResponse> {
     let serving = indexes.switch(index_name(message.index)?).await?;
     Ok(v1::SwitchIndexResponse { index: Some(serving.into()) })
 }
 
-async fn drop_index(indexes: &Indexes, message: v1::DropIndexRequest) -> Result<v1::DropIndexResponse> {
+async fn drop_index(indexes: Indexes, message: v1::DropIndexRequest) -> Result<v1::DropIndexResponse> {
     let name: Option<IndexName> = index_name(message.index)?;
     indexes.drop_index(&name.ok_or_else(|| Error::invalid("field 'index' is missing"))?).await?;
     Ok(v1::DropIndexResponse {})
 }
 
-async fn reshard(indexes: &Indexes, message: v1::ReshardRequest) -> Result<v1::ReshardResponse> {
+async fn reshard(indexes: Indexes, message: v1::ReshardRequest) -> Result<v1::ReshardResponse> {
     let progress = indexes.reshard(&message.shards).await?;
     Ok(v1::ReshardResponse { progress: Some(progress.into()) })
 }

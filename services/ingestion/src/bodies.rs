@@ -51,8 +51,13 @@ impl Bodies {
         version: impl FnOnce(String) -> Result<NewVersion>,
     ) -> Result<Accepted> {
         let _gate = self.gate.read().await;
-        let hash = self.blobs.put(body).await?;
-        catalog.accept(version(hash)?).await
+        let hash = self.blobs.put(body.clone()).await?;
+        let accepted = catalog.accept(version(hash)?).await?;
+        if !self.alone {
+            // Another process's sweep may have taken an old copy between the two; now that the catalog names it, none will.
+            self.blobs.put(body).await?;
+        }
+        Ok(accepted)
     }
 
     /// Completes the job and removes the bodies that nothing needs any more. Once begun it ends, also when the caller
@@ -63,7 +68,7 @@ impl Bodies {
         lease: &Lease,
         written: &[IndexName],
     ) -> Result<()> {
-        let gate = self.gate.clone().write_owned().await;
+        let gate = if self.alone { Some(self.gate.clone().write_owned().await) } else { None };
         let (blobs, catalog, lease) = (self.blobs.clone(), catalog.clone(), lease.clone());
         let (written, alone) = (written.to_vec(), self.alone);
         let work = async move {
@@ -92,10 +97,14 @@ impl Bodies {
             let found = found.map_err(|broken| broken.1)?;
             let is_old = |at: &SystemTime| at.elapsed().is_ok_and(|since| since > age);
             let hashes: Vec<String> = found.into_iter().filter(|(_, at)| is_old(at)).map(|(hash, _)| hash).collect();
+            let _gate = if self.alone { Some(self.gate.write().await) } else { None };
             let used = catalog.bodies_in_use(&hashes).await?;
-            for hash in hashes.iter().filter(|hash| !used.contains(hash)) {
-                self.blobs.delete(hash).await?;
-                swept += 1;
+            for hash in hashes.into_iter().filter(|hash| !used.contains(hash)) {
+                // Asked once more: the first answer may be old by now.
+                if self.alone || catalog.bodies_in_use(std::slice::from_ref(&hash)).await?.is_empty() {
+                    self.blobs.delete(&hash).await?;
+                    swept += 1;
+                }
             }
         }
         Ok(swept)

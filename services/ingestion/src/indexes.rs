@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use ragstone_core::ports::Unfinished;
 use ragstone_core::{DocumentId, Error, ErrorCode, Index, IndexName, IndexState, JobKind, Result, TenantId, Topology};
 
@@ -128,7 +128,9 @@ impl Indexes {
                 let message = format!("index '{name}' is not complete: {active} documents wait, {stuck} failed");
                 return Err(Error::conflict(message));
             }
-            if documents == expected {
+            // Each running job may have published its document and not yet told the catalog.
+            let (_, running, _) = self.targets.catalog.queue_depth().await?;
+            if documents.abs_diff(expected) <= running {
                 return Ok(());
             }
             tries += 1;
@@ -148,7 +150,9 @@ impl Indexes {
     /// `NotFound`; `Conflict` when it serves.
     pub(crate) async fn drop_index(&self, name: &IndexName) -> Result<()> {
         let known = self.targets.catalog.indexes().await?;
-        if !known.iter().any(|index| index.spec.name == *name) {
+        // A removal that broke off may have left it in the store alone.
+        let in_store = async || Ok::<_, Error>(self.targets.index.scan(false).await?.iter().any(|e| e.name == *name));
+        if !known.iter().any(|index| index.spec.name == *name) && !in_store().await? {
             return Err(Error::not_found(format!("there is no index '{name}'")));
         }
         // The catalog first: from then on nobody writes to it.
@@ -166,7 +170,11 @@ impl Indexes {
         }
         // At once: each waits until every reader and writer of its index knows.
         let indexes = self.targets.catalog.indexes().await?;
-        try_join_all(indexes.iter().map(|index| self.begin_reshard(&index.spec.name, shards))).await?;
+        if indexes.is_empty() {
+            return Err(Error::conflict("there is no index yet: the first document makes it"));
+        }
+        let begun = join_all(indexes.iter().map(|index| self.begin_reshard(&index.spec.name, shards))).await;
+        begun.into_iter().collect::<Result<()>>()?;
         self.changes.work_added();
         self.reshard_progress().await
     }
@@ -224,29 +232,43 @@ impl Indexes {
         Ok(progress)
     }
 
-    /// Ends the moves whose documents are all where they belong; what was ingested while the jobs were enqueued is
-    /// enqueued now. Several processes may do this at the same time.
-    pub(crate) async fn settle_moves(&self) -> Result<()> {
+    /// Lets the index serve that the catalog says, and ends the moves whose documents are all where they belong. Several
+    /// processes may do this at the same time.
+    ///
+    /// # Errors
+    /// The first failure; the other indexes are looked after all the same.
+    pub(crate) async fn look_after(&self) -> Result<()> {
+        let stored = self.targets.index.scan(false).await?;
+        let mut outcome = Ok(());
         for index in self.targets.catalog.indexes().await? {
-            let name = &index.spec.name;
-            let topology = self.targets.index.topology(name).await?;
-            if topology.moving_to.is_none() {
-                continue;
+            let Some(entry) = stored.iter().find(|entry| entry.name == index.spec.name) else { continue };
+            if index.state == IndexState::Serving && !entry.serving {
+                // A switch broke off between the catalog and the store.
+                outcome = outcome.and(self.targets.index.serve(&entry.name).await);
             }
-            let Unfinished { active, stuck } = self.targets.catalog.unfinished(JobKind::Move, name).await?;
-            if active + stuck > 0 {
-                continue;
-            }
-            match self.targets.index.finish_reshard(name).await {
-                Ok(()) => tracing::info!(index = %name, "the move between shards has ended"),
-                Err(error) if error.code == ErrorCode::Conflict => {
-                    let enqueued = self.enqueue_moves(name, &topology).await?;
-                    tracing::info!(index = %name, enqueued, reason = error.message, "the move between shards goes on");
-                    self.changes.work_added();
-                }
-                Err(error) => return Err(error),
+            if let Some(target) = &entry.topology.moving_to {
+                outcome = outcome.and(self.settle_move(&entry.name, target).await);
             }
         }
-        Ok(())
+        outcome
+    }
+
+    /// Ends the move to the shards `target` when its documents are all there; what was ingested while the jobs were
+    /// enqueued is enqueued now, and a beginning that broke off is made whole.
+    async fn settle_move(&self, name: &IndexName, target: &[String]) -> Result<()> {
+        let Unfinished { active, stuck } = self.targets.catalog.unfinished(JobKind::Move, name).await?;
+        if active + stuck > 0 {
+            return Ok(());
+        }
+        match self.targets.index.finish_reshard(name).await {
+            Err(error) if error.code == ErrorCode::Conflict => {
+                let topology = self.targets.index.begin_reshard(name, target).await?;
+                let enqueued = self.enqueue_moves(name, &topology).await?;
+                tracing::info!(index = %name, enqueued, reason = error.message, "the move between shards goes on");
+                self.changes.work_added();
+                Ok(())
+            }
+            outcome => outcome.inspect(|()| tracing::info!(index = %name, "the move between shards has ended")),
+        }
     }
 }

@@ -43,24 +43,30 @@ impl Maintenance {
         let mut reconciled = false;
         let mut swept = Instant::now();
         loop {
-            if !reconciled {
-                let outcome = self.indexes.targets.reconcile().await;
-                reconciled = outcome.is_ok();
-                self.trouble.set(&outcome);
-                report("the indexes cannot be used yet", outcome);
-            } else {
-                report("a move between shards could not be ended", self.indexes.settle_moves().await);
-                self.trouble.set(&self.indexes.check_serving().await);
-            }
-            if swept.elapsed() > SWEEP {
-                swept = Instant::now();
-                report("bodies could not be swept", self.sweep().await);
-            }
+            // Every step may be repeated: nothing is lost when one is broken off.
             tokio::select! {
-                () = tokio::time::sleep(TICK) => {}
+                () = self.tick(&mut reconciled, &mut swept) => {}
                 () = shutdown.cancelled() => return,
             }
         }
+    }
+
+    async fn tick(&self, reconciled: &mut bool, swept: &mut Instant) {
+        if !*reconciled {
+            let outcome = self.indexes.targets.reconcile().await;
+            *reconciled = outcome.is_ok();
+            self.trouble.set(&outcome);
+            report("the indexes cannot be used yet", outcome);
+        }
+        report("the indexes cannot be looked after", self.indexes.look_after().await);
+        if *reconciled {
+            self.trouble.set(&self.indexes.check_serving().await);
+        }
+        if swept.elapsed() > SWEEP {
+            *swept = Instant::now();
+            report("bodies could not be swept", self.sweep().await);
+        }
+        tokio::time::sleep(TICK).await;
     }
 
     async fn sweep(&self) -> Result<()> {

@@ -69,14 +69,15 @@ impl Pipeline {
     pub(crate) async fn run(&self, leased: &LeasedJob, progress: &Progress) -> Result<Outcome> {
         let targets = self.targets.of(leased).await?;
         let mut run = Run { leased, progress, targets, chunks: HashMap::new() };
-        if leased.job.kind.is_maintenance() && !self.is_live(leased).await? {
-            run.targets.clear();
-        }
         if leased.job.kind == JobKind::Move || run.targets.is_empty() {
             return self.relocate(&run).await;
         }
         let mut reached = leased.job.stage;
-        for stage in Stage::ALL.into_iter().filter(|stage| *stage >= leased.job.stage) {
+        // Which indexes a version was published in is not written down: a job resumed at its end publishes again, which
+        // changes nothing where it was, and finds out where it was not.
+        let removal = leased.job.kind == JobKind::Delete;
+        let from = if removal { leased.job.stage } else { leased.job.stage.min(Stage::Publish) };
+        for stage in Stage::ALL.into_iter().filter(|stage| *stage >= from) {
             if self.catalog.superseded(&leased.lease).await? {
                 self.bodies.complete(&self.catalog, &leased.lease, &[]).await?;
                 return Ok(Outcome::Superseded);
@@ -99,13 +100,6 @@ impl Pipeline {
             metrics::histogram!("rag_ingest_stage_seconds", "stage" => stage.as_str()).record(seconds);
         }
         Ok(Outcome::Completed)
-    }
-
-    /// Whether the version a maintenance job is about is still the one that searches find. A newer one was written to
-    /// every index when it was published.
-    async fn is_live(&self, leased: &LeasedJob) -> Result<bool> {
-        let document = self.catalog.document(&leased.job.tenant, &leased.job.document_id).await?;
-        Ok(document.and_then(|document| document.live_version) == Some(leased.job.version))
     }
 
     /// Brings the document to its shard in the index the job is about, if that is still there.

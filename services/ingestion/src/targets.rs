@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ragstone_core::ports::{Catalog, LeasedJob};
-use ragstone_core::{Error, ErrorCode, IndexSpec, IndexState, Result};
+use ragstone_core::{Error, ErrorCode, IndexSpec, IndexState, JobKind, Result};
 
 use crate::embed::{Embedding, Model};
 use crate::index::Index;
@@ -72,13 +72,17 @@ impl Targets {
             let name = &target.spec.name;
             let found = stored.iter().find(|entry| entry.name == *name);
             if found.is_none() {
-                self.index.create(&target.spec).await?;
+                // The jobs first: were they second and missing, an empty index would pass for a whole one.
                 self.catalog.add_index(&target.spec).await?;
+                self.index.create(&target.spec).await?;
+                self.catalog.retry_unfinished(JobKind::Rebuild, name).await?;
             }
             if target.serving && !found.is_some_and(|entry| entry.serving) {
                 self.index.serve(name).await?;
             }
-            self.model(&target.spec).await?;
+            if target.serving {
+                self.model(&target.spec).await?;
+            }
         }
         Ok(())
     }

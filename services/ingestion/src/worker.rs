@@ -137,8 +137,15 @@ impl Worker {
 
     /// Lets a move run beside the worker, which goes on with the next job; waits where too many are under way.
     async fn begin_move(self: &Arc<Self>, leased: LeasedJob, shutdown: &CancellationToken) -> Result<Step> {
-        let permit = self.moves.clone().acquire_owned().await;
+        let permit = tokio::select! {
+            permit = self.moves.clone().acquire_owned() => permit,
+            () = shutdown.cancelled() => return Ok(Step::Stopped),
+        };
         let permit = permit.map_err(|error| Error::internal("moves were closed").with_source(error))?;
+        // Waiting may have taken longer than the lease lasts: whoever lost it must not begin.
+        if !self.pipeline.catalog.heartbeat(&leased.lease, self.lease, 0.0).await? {
+            return Ok(Step::Worked);
+        }
         let (worker, shutdown) = (self.clone(), shutdown.clone());
         self.moving.spawn(async move {
             let _permit = permit;

@@ -20,6 +20,8 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest silence within an answer: streams carry a heartbeat every 15 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for administrators' calls, which wait until every reader of an index knows of a change.
+const ADMIN_READ_TIMEOUT: Duration = Duration::from_secs(610);
 /// How often a busy server is asked again, and the longest it may make one wait.
 const RETRIES: usize = 8;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -126,8 +128,18 @@ impl Client {
         Self::with_base(base, connection.token.as_deref())
     }
 
+    /// The same for calls of administrators, which may take minutes.
+    pub(crate) fn for_administration(connection: &Connection) -> Result<Self, Failure> {
+        let base = connection.url.clone().map_or_else(|| parse_url(DEFAULT_URL).map_err(Failure::failed), Ok)?;
+        Self::build(base, connection.token.as_deref(), ADMIN_READ_TIMEOUT)
+    }
+
     /// A client for the server at `base`.
     pub(crate) fn with_base(base: Url, token: Option<&str>) -> Result<Self, Failure> {
+        Self::build(base, token, READ_TIMEOUT)
+    }
+
+    fn build(base: Url, token: Option<&str>, read_timeout: Duration) -> Result<Self, Failure> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
@@ -147,7 +159,7 @@ impl Client {
                 .user_agent(concat!("ragstone/", env!("CARGO_PKG_VERSION")))
                 .default_headers(headers.clone())
                 .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT);
+                .read_timeout(read_timeout);
             if loopback { builder.no_proxy() } else { builder }
         };
         let mut http = builder().build();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ragstone_core::{Error, IndexName, IndexSpec, Result};
+use ragstone_core::{Error, IndexName, IndexSpec, Result, Topology};
 use ragstone_proto::v1::index_service_server::IndexService;
 use ragstone_proto::{index_name, required, v1};
 use tonic::{Request, Response, Status};
@@ -30,15 +30,29 @@ impl Service {
         index.finish_reshard().await
     }
 
+    /// How many documents an index holds, where `count` asks for it, and its shards.
+    async fn look(&self, name: &IndexName, count: bool) -> Result<(Option<u64>, Topology)> {
+        let store = self.indexes.open(Some(name)).await?;
+        let documents = if count { Some(store.live_documents().await?) } else { None };
+        Ok((documents, store.topology().await?))
+    }
+
     async fn scan(&self, request: v1::ScanIndexesRequest) -> Result<v1::ScanIndexesResponse> {
         let serving = self.indexes.serving().await?;
         let mut indexes = Vec::new();
         for spec in self.indexes.list().await? {
-            let store = self.indexes.open(Some(&spec.name)).await?;
-            let documents = if request.count { Some(store.live_documents().await?) } else { None };
-            let topology = Some(store.topology().await?.into());
             let serving = serving.as_ref() == Some(&spec.name);
-            indexes.push(v1::IndexEntry { spec: Some(spec.into()), serving, documents, topology });
+            // An index that is broken must not hide the others.
+            let looked = self.look(&spec.name, request.count).await.inspect_err(|error| {
+                tracing::warn!(index = %spec.name, error = error.chain(), "an index cannot be looked at");
+            });
+            let (documents, topology) = looked.unwrap_or_default();
+            indexes.push(v1::IndexEntry {
+                spec: Some(spec.into()),
+                serving,
+                documents,
+                topology: Some(topology.into()),
+            });
         }
         Ok(v1::ScanIndexesResponse { indexes })
     }

@@ -21,8 +21,8 @@ pub(crate) const SHARDS: usize = 4;
 pub(crate) const REPLICAS: usize = 2;
 
 /// Tells also where the test runner keeps the output of tests that pass to itself.
-macro_rules! say {
-    ($($text:tt)*) => { writeln!(std::io::stderr(), $($text)*).unwrap() };
+fn say(text: &str) {
+    std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 /// The variable that names a real Qdrant: its peers' gRPC URLs with commas between them.
@@ -76,19 +76,21 @@ impl Production {
     pub(crate) async fn start() -> Self {
         let mut production = Self::prepare().await;
         production.stack.run().await.unwrap();
-        say!("production: PostgreSQL, Redis, S3 (moto) and Qdrant's API (testkit, {SHARDS} shards × {REPLICAS})");
+        say(&format!(
+            "production: PostgreSQL, Redis, S3 (moto) and Qdrant's API (testkit, {SHARDS} shards × {REPLICAS})"
+        ));
         production
     }
 
     /// The same on a real Qdrant; `None`, and a word about it, where none is named or it has no cluster mode.
     pub(crate) async fn start_on_real_qdrant() -> Option<Self> {
         let Ok(urls) = std::env::var(REAL) else {
-            say!("production on a real Qdrant: NOT RUN, {REAL} is not set");
+            say(&format!("production on a real Qdrant: NOT RUN, {REAL} is not set"));
             return None;
         };
         let urls: Vec<String> = urls.split(',').map(str::to_owned).collect();
         if urls.len() < 2 {
-            say!("production on a real Qdrant: NOT RUN, {REAL} names one peer, resharding needs a cluster");
+            say(&format!("production on a real Qdrant: NOT RUN, {REAL} names one peer, resharding needs a cluster"));
             return None;
         }
         let mut production = Self::prepare().await;
@@ -99,7 +101,10 @@ impl Production {
         production.urls = urls;
         production.stack.run().await.unwrap();
         let version = qdrant_client(&production.urls[0]).health_check().await.unwrap().version;
-        say!("production: PostgreSQL, Redis, S3 (moto) and Qdrant {version} at {}", production.urls.join(", "));
+        say(&format!(
+            "production: PostgreSQL, Redis, S3 (moto) and Qdrant {version} at {}",
+            production.urls.join(", ")
+        ));
         Some(production)
     }
 

@@ -52,7 +52,11 @@ impl Collection {
             Some(to) if !same(to, &target) => {
                 return Err(Error::conflict(format!("documents are moving to the shards {}", to.join(", "))));
             }
-            Some(_) => view.layout.clone(),
+            Some(_) => {
+                // A beginning that broke off may have made some of them only.
+                make_shards(&self.peers, &self.name, &target).await?;
+                view.layout.clone()
+            }
             None => {
                 make_shards(&self.peers, &self.name, &target).await?;
                 let topology = Topology { shards: now.clone(), moving_to: Some(target) };
@@ -107,6 +111,11 @@ impl Collection {
                 for shard in shards {
                     self.check_left(&view, shard, target).await?;
                 }
+                // A write that knew the old places only may have been under way.
+                tokio::time::sleep(self.writers_know()).await;
+                for shard in shards {
+                    self.check_left(&view, shard, target).await?;
+                }
                 let target = target.clone();
                 let topology = Topology { shards: target.clone(), moving_to: None };
                 self.store(view.layout.next(topology, false)).await?;
@@ -121,8 +130,11 @@ impl Collection {
         if !unused.is_empty() {
             tokio::time::sleep(self.writers_know().max(self.readers_know() + self.searches_end())).await;
         }
-        for shard in unused {
-            self.delete_shard(&shard).await?;
+        // Another move may have begun meanwhile, to one of these.
+        let layout = self.agreed().await?.layout;
+        let used = layout.topology.all();
+        for shard in unused.iter().filter(|shard| !used.contains(&shard.as_str())) {
+            self.delete_shard(shard).await?;
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    fn keywords() -> Self {
+    pub(super) fn keywords() -> Self {
         Self { vector: Vec::new(), mode: SearchMode::Keyword, index: String::new() }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use ragstone_core::{Degraded, Error, ErrorCode, Hit, Principal, Result, SearchResult, ShardReport};
+use ragstone_core::{
+    Degraded, Error, ErrorCode, Hit, IndexSpec, Principal, Result, SearchMode, SearchResult, ShardReport,
+};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use ragstone_rpc::request;
@@ -30,10 +32,19 @@ pub(crate) async fn retrieve(
 ) -> Result<SearchResult> {
     let started = Instant::now();
     let mut outcome = ask(app, caller, search, &embedded, deadline).await;
+    let gone = |outcome: &Result<SearchResult>| outcome.as_ref().is_err_and(|e| e.code == ErrorCode::NotFound);
     // The index of this model is gone: another one serves by now.
-    if outcome.as_ref().is_err_and(|error| error.code == ErrorCode::NotFound) && learn(app, deadline).await? {
+    if gone(&outcome) && learn(app, deadline).await {
         let embedded = embed(app, search, deadline, trail).await?;
         outcome = ask(app, caller, search, &embedded, deadline).await;
+    }
+    // The embedding service has another revision of the model than any index: its vectors are of no use.
+    if gone(&outcome) {
+        if embedded.mode == SearchMode::Dense {
+            return Err(Error::unavailable("no index holds vectors of the embedding model; hybrid search may do"));
+        }
+        trail.degrade(Degraded::EmbedLexicalOnly.as_str());
+        outcome = ask(app, caller, search, &Embedded::keywords(), deadline).await;
     }
     let result = match outcome {
         Err(error) if is_gone(error.code) => by_words(app, caller, search, deadline, trail, error).await,
@@ -82,15 +93,19 @@ fn decoded(hits: Vec<v1::Hit>) -> Result<Vec<Hit>> {
     hits.into_iter().map(Hit::try_from).collect::<Result<_, Error>>().map_err(broken)
 }
 
-/// Asks which index serves. Whether that is news.
-async fn learn(app: &App, deadline: Deadline) -> Result<bool> {
+/// Asks which index serves. Whether that is news; not when nobody can tell.
+async fn learn(app: &App, deadline: Deadline) -> bool {
+    serving(app, deadline).await.is_ok_and(|serving| serving.is_some_and(|spec| app.serving.learn(spec)))
+}
+
+async fn serving(app: &App, deadline: Deadline) -> Result<Option<IndexSpec>> {
     let share = deadline.cap(app.config.search_timeout());
     let mut indexes = app.backends.indexes.clone();
     let message = v1::ScanIndexesRequest { count: false };
     let call = async { indexes.scan_indexes(request(message, share)).await.map_err(failed("retrieval")) };
     let indexes = share.run(call).await?.into_inner().indexes;
     let serving = indexes.into_iter().find(|entry| entry.serving).and_then(|entry| entry.spec);
-    serving.map_or(Ok(false), |spec| Ok(app.serving.learn(spec.try_into().map_err(broken)?)))
+    serving.map(|spec| spec.try_into().map_err(broken)).transpose()
 }
 
 /// The catalog's chunk texts by their words, instead of the vector store that failed with `gone`.

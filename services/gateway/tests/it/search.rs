@@ -124,4 +124,10 @@ async fn questions_are_embedded_with_the_serving_indexs_model() {
     assert_eq!((asked(), found["degraded"].clone()), (index("n").name, json!([])));
     json(stack.post("/v1/search", &json!({"query": "b"})).await, 200).await;
     assert_eq!(asked(), index("n").name);
+    // An index of a revision that the embedding service does not have: words only, and dense search says why not.
+    let other = v1::IndexSpec { name: "n-other".to_owned(), revision: "other".to_owned(), ..index("n") };
+    stack.backends.set(&stack.backends.serving, Some(other));
+    let found = json(stack.post("/v1/search", &json!({"query": "c"})).await, 200).await;
+    assert_eq!((asked(), found["degraded"].clone()), (String::new(), json!(["embed.lexical_only"])));
+    problem(stack.post("/v1/search", &json!({"query": "c", "mode": "dense"})).await, 503, "unavailable").await;
 }

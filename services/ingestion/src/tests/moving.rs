@@ -92,6 +92,30 @@ async fn nobody_waits_for_an_index_that_does_not_serve() {
 }
 
 #[tokio::test]
+async fn a_job_resumed_at_its_end_does_not_claim_what_it_never_wrote() {
+    let f = Fixture::new().await;
+    f.put("a", "words").await;
+    f.work().await;
+    f.indexes.begin_reindex("n").await.unwrap();
+    f.work().await;
+    // The new version misses the index that is built, and then its last step fails.
+    f.embedding.n_is_away.store(true, Ordering::SeqCst);
+    let job = f.put("a", "newer words").await;
+    // Staging and publishing in `m` go well, removing does not.
+    f.index.answers.lock().unwrap().extend([None, None, Some(ErrorCode::Unavailable)]);
+    f.work().await;
+    assert_eq!(f.job(&job).await.status, JobStatus::Queued);
+    f.pass_long();
+    f.work().await;
+    assert_eq!(f.job(&job).await.status, JobStatus::Done);
+    f.embedding.n_is_away.store(false, Ordering::SeqCst);
+    f.pass_long();
+    f.work().await;
+    assert_eq!(f.index.visible_in(&n(), "a"), ["newer words"]);
+    f.indexes.switch(Some(n())).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_failed_rebuild_leaves_the_document_alone_and_is_tried_again() {
     let f = Fixture::new().await;
     f.put("a", "words").await;
@@ -134,15 +158,15 @@ async fn documents_move_to_their_shards_until_none_is_left() {
     let leaving = begun.unfinished.active;
     assert!((10..=30).contains(&leaving), "{leaving} of 40");
     assert_eq!(f.indexes.reshard(&shards).await.unwrap().unfinished.active, leaving, "again changes nothing");
-    f.indexes.settle_moves().await.unwrap();
+    f.indexes.look_after().await.unwrap();
     f.work().await;
     assert_eq!(f.index.moved.lock().unwrap().len() as u64, leaving);
     // Something was ingested while jobs were enqueued: the end is refused, and the rest moves.
     f.index.unfinished.store(1, Ordering::SeqCst);
-    f.indexes.settle_moves().await.unwrap();
+    f.indexes.look_after().await.unwrap();
     assert_eq!(f.indexes.reshard_progress().await.unwrap().unfinished.active, leaving);
     f.work().await;
-    f.indexes.settle_moves().await.unwrap();
+    f.indexes.look_after().await.unwrap();
     let ended = f.indexes.reshard_progress().await.unwrap();
     assert_eq!((ended.topology.shards, ended.topology.moving_to), (shards.to_vec(), None));
     assert_eq!(f.indexes.reshard(&[]).await.unwrap_err().code, ErrorCode::InvalidArgument);

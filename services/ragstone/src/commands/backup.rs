@@ -28,7 +28,8 @@ pub(crate) struct BackupArgs {
 /// What to restore, and where from.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Stop the server first. The stores the configuration names must be empty. When the server starts again it
+    after_help = "Stop the server first. The stores the configuration names must be empty, the vector index too: remove
+its directory, or Qdrant's collections. When the server starts again it
 fills the vector index from the catalog; `ragstone reindex list` shows how far it is.
 
 Examples:

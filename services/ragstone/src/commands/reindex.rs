@@ -11,8 +11,8 @@ use crate::client::{Client, Connection};
 use crate::failure::Failure;
 use crate::{Session, output, progress};
 
-/// How often progress is asked for.
-const POLL: Duration = Duration::from_millis(500);
+/// How often progress is asked for; the server counts documents each time.
+const POLL: Duration = Duration::from_secs(1);
 
 /// What to do.
 #[derive(Debug, clap::Args)]
@@ -83,7 +83,7 @@ struct Items {
 
 /// Does it.
 pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
-    let client = Client::new(&args.connection)?;
+    let client = Client::for_administration(&args.connection)?;
     match (args.action, args.model) {
         (Some(Action::List), _) => list(&client, args.json, session).await,
         (Some(Action::Switch { index }), _) => {

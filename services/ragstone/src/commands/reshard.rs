@@ -80,7 +80,7 @@ struct Progress {
 
 /// Does it.
 pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure> {
-    let client = Client::new(&args.connection)?;
+    let client = Client::for_administration(&args.connection)?;
     let progress = match (args.action, args.shards) {
         (Some(Action::Status), _) => client.get(&["admin", "shards"]).await?,
         (None, Some(Shards(shards))) => {
