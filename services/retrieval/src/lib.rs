@@ -39,6 +39,24 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
     outcome
 }
 
+/// Names of the indexes in the vector store of `config`, for a command that must find it empty. No service may use an
+/// embedded store meanwhile.
+///
+/// # Errors
+/// `Unavailable` when Qdrant does not answer or another process uses the store; `InvalidArgument` for a wrong setting.
+pub async fn stored_indexes(config: &Config) -> ragstone_core::Result<Vec<String>> {
+    let indexes: Arc<dyn VectorIndexes> = if config.uses_qdrant() {
+        Arc::new(QdrantIndexes::open(config.qdrant.clone()).await?)
+    } else if config.edge.path.exists() {
+        Arc::new(EdgeIndexes::open(config.edge.clone()).await?)
+    } else {
+        return Ok(Vec::new());
+    };
+    let names = indexes.list().await?.into_iter().map(|spec| spec.name.to_string()).collect();
+    indexes.close().await?;
+    Ok(names)
+}
+
 /// Qdrant is waited for where it does not answer yet.
 async fn open(config: &Config, patience: Patience) -> ragstone_core::Result<Arc<dyn VectorIndexes>> {
     if config.uses_qdrant() {

@@ -59,23 +59,32 @@ struct Stores {
 }
 
 impl Stores {
-    fn ingestion(&self) -> Result<ragstone_ingestion::Config, Failure> {
+    fn config(&self) -> Result<Config, Failure> {
         let overrides = self.data_dir.as_deref().map(stored_in).unwrap_or_default();
         let sources = Sources { file: self.config.clone(), env: ragstone_config::environment(), overrides };
         let config = Config::load(sources, &|key| std::env::var(key).ok());
-        Ok(config.map_err(|e| Failure::new(Exit::Configuration, e.to_string()))?.ingestion)
+        config.map_err(|e| Failure::new(Exit::Configuration, e.to_string()))
     }
 }
 
 /// Backs up.
 pub(crate) async fn backup(args: BackupArgs, session: &mut Session) -> Result<(), Failure> {
-    let manifest = ragstone_ingestion::backup(&args.stores.ingestion()?, &args.to).await?;
+    let manifest = ragstone_ingestion::backup(&args.stores.config()?.ingestion, &args.to).await?;
     tell("backed up", &manifest, args.stores.json, session)
 }
 
 /// Restores.
 pub(crate) async fn restore(args: RestoreArgs, session: &mut Session) -> Result<(), Failure> {
-    let manifest = ragstone_ingestion::restore(&args.stores.ingestion()?, &args.from).await?;
+    let config = args.stores.config()?;
+    // It may hold versions that the restored catalog does not know, and would keep them for newer ones.
+    let indexes = ragstone_retrieval::stored_indexes(&config.retrieval).await?;
+    if !indexes.is_empty() {
+        let message = format!("the vector store is not empty: it holds {}", indexes.join(", "));
+        return Err(
+            Failure::failed(message).advise("Remove the directory retrieval.edge.path, or Qdrant's collections.")
+        );
+    }
+    let manifest = ragstone_ingestion::restore(&config.ingestion, &args.from).await?;
     tell("restored", &manifest, args.stores.json, session)?;
     output::note("start the server: it fills the vector index from the catalog");
     Ok(())
