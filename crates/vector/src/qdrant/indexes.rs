@@ -167,6 +167,8 @@ impl VectorIndexes for QdrantIndexes {
         let all = shared.peers.any(ListCollectionsRequest {}, Deadline::after(PATIENCE)).await?;
         let mut names: Vec<_> = all.collections.iter().filter_map(|found| shared.index_name(&found.name)).collect();
         names.sort_unstable();
+        // What another process has removed is let go of here too.
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| names.contains(name));
         let mut specs = Vec::with_capacity(names.len());
         for name in names {
             specs.extend(shared.spec(&name).await?);
