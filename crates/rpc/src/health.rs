@@ -139,6 +139,25 @@ impl Health {
     }
 }
 
+/// Why a dependency is down, as its user found out; clones share one state.
+#[derive(Clone, Default)]
+pub struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    /// Sets or clears it.
+    pub fn set(&self, trouble: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// What a probe answers: `Err` while there is one.
+    ///
+    /// # Errors
+    /// The trouble.
+    pub fn check(&self) -> Result<(), String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
+    }
+}
+
 async fn ask_peer(channel: Channel) -> Result<(), String> {
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
     match answer.map_err(|status| status.message().to_owned())?.into_inner().status() {

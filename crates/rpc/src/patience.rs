@@ -1,12 +1,11 @@
 //! Waiting at the start for a server that does not answer yet.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ragstone_core::{Error, ErrorCode, Result};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Health, Runtime};
+use crate::{Health, Runtime, Trouble};
 
 /// How long between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -39,7 +38,7 @@ impl Patience {
         let trouble = Trouble::default();
         trouble.set(Some("not connected yet".to_owned()));
         let shown = trouble.clone();
-        self.health.register(name, true, move || std::future::ready(shown.get().map_or(Ok(()), Err)));
+        self.health.register(name, true, move || std::future::ready(shown.check()));
         loop {
             let opened = tokio::select! {
                 opened = tokio::time::timeout(LONGEST, open()) => opened.unwrap_or_else(|_| Err(late())),
@@ -60,20 +59,6 @@ impl Patience {
                 () = self.shutdown.cancelled() => return Err(stopped()),
             }
         }
-    }
-}
-
-/// Why it still waits.
-#[derive(Clone, Default)]
-struct Trouble(Arc<Mutex<Option<String>>>);
-
-impl Trouble {
-    fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, trouble: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }
 

@@ -31,7 +31,7 @@ use ragstone_core::ErrorCode;
 use ragstone_core::ports::Catalog;
 use ragstone_proto::v1::ingestion_service_server::IngestionServiceServer;
 use ragstone_proto::v1::maintenance_service_server::MaintenanceServiceServer;
-use ragstone_rpc::{Health, Patience, Runtime, Server, connect, unusable};
+use ragstone_rpc::{Health, Patience, Runtime, Server, Trouble, connect, unusable};
 use ragstone_text::Extractor;
 
 use crate::accept::Acceptor;
@@ -41,7 +41,7 @@ use crate::follow::Changes;
 use crate::grpc::Grpc;
 use crate::index::RemoteIndex;
 use crate::indexes::Indexes;
-use crate::maintenance::{Maintenance, Trouble};
+use crate::maintenance::Maintenance;
 use crate::pipeline::Pipeline;
 use crate::storage::Storage;
 use crate::targets::Targets;

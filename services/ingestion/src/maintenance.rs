@@ -1,10 +1,11 @@
 //! What happens by itself beside the jobs: the indexes are kept as the catalog has them, moves between shards are ended,
 //! bodies that nothing needs are removed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ragstone_core::Result;
+use ragstone_rpc::Trouble;
 use tokio_util::sync::CancellationToken;
 
 use crate::bodies::Bodies;
@@ -15,25 +16,11 @@ const TICK: Duration = Duration::from_secs(2);
 /// How often bodies are swept, and how old one must be before it counts as left behind: no upload takes that long.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// Why the indexes are not as the catalog has them; readiness tells it.
-#[derive(Clone, Default)]
-pub(crate) struct Trouble(Arc<Mutex<Option<String>>>);
-
-impl Trouble {
-    pub(crate) fn check(&self) -> Result<(), String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().map_or(Ok(()), Err)
-    }
-
-    fn set(&self, outcome: &Result<()>) {
-        let trouble = outcome.as_ref().err().map(|error| error.message.clone());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
-}
-
 /// The background work.
 pub(crate) struct Maintenance {
     pub(crate) indexes: Indexes,
     pub(crate) bodies: Arc<Bodies>,
+    /// Why the indexes are not as the catalog has them; readiness tells it.
     pub(crate) trouble: Trouble,
 }
 
@@ -55,18 +42,22 @@ impl Maintenance {
         if !*reconciled {
             let outcome = self.indexes.targets.reconcile().await;
             *reconciled = outcome.is_ok();
-            self.trouble.set(&outcome);
+            self.tell(&outcome);
             report("the indexes cannot be used yet", outcome);
         }
         report("the indexes cannot be looked after", self.indexes.look_after().await);
         if *reconciled {
-            self.trouble.set(&self.indexes.check_serving().await);
+            self.tell(&self.indexes.check_serving().await);
         }
         if swept.elapsed() > SWEEP {
             *swept = Instant::now();
             report("bodies could not be swept", self.sweep().await);
         }
         tokio::time::sleep(TICK).await;
+    }
+
+    fn tell(&self, outcome: &Result<()>) {
+        self.trouble.set(outcome.as_ref().err().map(|error| error.message.clone()));
     }
 
     async fn sweep(&self) -> Result<()> {

@@ -146,9 +146,7 @@ impl Pipeline {
     /// Chunks to the index, staged: nobody sees them yet.
     async fn embed(&self, run: &mut Run<'_>, target: &Target) -> Result<()> {
         let model = self.targets.model(&target.spec).await?;
-        let text = self.fitted(run.leased, &model).await?;
-        let count = u32::try_from(text.chunks.len()).map_err(|e| Error::internal("too many chunks").with_source(e))?;
-        run.chunks.insert(target.spec.name.clone(), count);
+        let text = self.fitted(run, &model).await?;
         let mut done = 0;
         while done < text.chunks.len() {
             run.progress.set(EMBED_FROM + (EMBED_TO - EMBED_FROM) * done as f32 / text.chunks.len() as f32);
@@ -165,14 +163,16 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The version's text in chunks that this model reads whole.
-    async fn fitted(&self, leased: &LeasedJob, model: &Arc<Model>) -> Result<VersionText> {
-        let mut text = self.catalog.text(&leased.lease).await?;
-        let (model, chunks) = (model.clone(), std::mem::take(&mut text.chunks));
+    /// The version's text in chunks that this model reads whole; `run` knows their number from now on.
+    async fn fitted(&self, run: &mut Run<'_>, model: &Arc<Model>) -> Result<VersionText> {
+        let mut text = self.catalog.text(&run.leased.lease).await?;
+        let (fitting_model, chunks) = (model.clone(), std::mem::take(&mut text.chunks));
         // Counting a long text's tokens takes a while.
-        let fitting = tokio::task::spawn_blocking(move || model.chunker.refit(chunks));
+        let fitting = tokio::task::spawn_blocking(move || fitting_model.chunker.refit(chunks));
         text.chunks =
             fitting.await.map_err(|e| Error::internal("fitting chunks to the model failed").with_source(e))??;
+        let count = u32::try_from(text.chunks.len()).map_err(|e| Error::internal("too many chunks").with_source(e))?;
+        run.chunks.insert(model.spec.name.clone(), count);
         Ok(text)
     }
 
@@ -182,9 +182,7 @@ impl Pipeline {
         let (name, version) = (&target.spec.name, run.leased.job.version);
         if !run.chunks.contains_key(name) {
             let model = self.targets.model(&target.spec).await?;
-            let count = self.fitted(run.leased, &model).await?.chunks.len();
-            let count = u32::try_from(count).map_err(|e| Error::internal("too many chunks").with_source(e))?;
-            run.chunks.insert(name.clone(), count);
+            self.fitted(run, &model).await?;
         }
         let chunks = run.chunks.get(name).copied().unwrap_or_default();
         match self.targets.index.publish(run.place(target), version, chunks).await {

@@ -37,6 +37,13 @@ pub(crate) struct Connection {
     pub(crate) token: Option<String>,
 }
 
+impl Connection {
+    /// The server's address.
+    fn base(&self) -> Result<Url, Failure> {
+        self.url.clone().map_or_else(|| parse_url(DEFAULT_URL).map_err(Failure::failed), Ok)
+    }
+}
+
 pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| e.to_string())?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -121,17 +128,12 @@ fn chain(error: &reqwest::Error) -> String {
 impl Client {
     /// A client for the server that `connection` names.
     pub(crate) fn new(connection: &Connection) -> Result<Self, Failure> {
-        let base = match &connection.url {
-            Some(url) => url.clone(),
-            None => parse_url(DEFAULT_URL).map_err(Failure::failed)?,
-        };
-        Self::with_base(base, connection.token.as_deref())
+        Self::build(connection.base()?, connection.token.as_deref(), READ_TIMEOUT)
     }
 
     /// The same for calls of administrators, which may take minutes.
     pub(crate) fn for_administration(connection: &Connection) -> Result<Self, Failure> {
-        let base = connection.url.clone().map_or_else(|| parse_url(DEFAULT_URL).map_err(Failure::failed), Ok)?;
-        Self::build(base, connection.token.as_deref(), ADMIN_READ_TIMEOUT)
+        Self::build(connection.base()?, connection.token.as_deref(), ADMIN_READ_TIMEOUT)
     }
 
     /// A client for the server at `base`.
