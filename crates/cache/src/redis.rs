@@ -113,7 +113,12 @@ impl RedisCache {
 
     async fn call<T, F: Future<Output = FredResult<T>>>(&self, command: impl FnOnce(Client) -> F) -> Result<T> {
         let (link, client) = self.link()?;
-        match command(client).await {
+        let outcome = tokio::select! {
+            biased;
+            outcome = command(client) => outcome,
+            problem = link.lost() => return Err(self.failed(problem)),
+        };
+        match outcome {
             Ok(answer) => {
                 link.answered();
                 Ok(answer)

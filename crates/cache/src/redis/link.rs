@@ -63,6 +63,16 @@ impl Link {
         }
     }
 
+    /// Ends, with the reason, once the connection is lost: the client leaves some of the calls that were on their way
+    /// waiting until they time out.
+    pub(super) async fn lost(&self) -> Problem {
+        let mut state = self.state.clone();
+        match state.wait_for(|state| !matches!(state, State::Up(_))).await.as_deref() {
+            Ok(State::Down(problem)) => problem.clone(),
+            _ => Problem::not_yet_connected(),
+        }
+    }
+
     /// A call was answered.
     pub(super) fn answered(&self) {
         self.pulse.answered();
