@@ -29,6 +29,7 @@ models: ## Fetch the embedding model (84 MB) into the user's cache directory
 test: ## Run all tests
 	scripts/test-tools.sh
 	scripts/test-python.sh
+	scripts/test-browser.sh
 	cargo build --locked --workspace --all-targets
 	$(TARGET)/debug/ragstone models pull
 	$(TARGET)/debug/ragstone models pull smollm2-135m-instruct

@@ -6,9 +6,17 @@ set -euo pipefail
 # PostgreSQL's server is not on the path.
 postgres() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null; }
 
+# Debian's nginx is where only administrators look.
+nginx() { command -v nginx >/dev/null || [[ -x /usr/sbin/nginx ]]; }
+
 missing=()
 command -v strace >/dev/null || missing+=(strace)
 command -v redis-server >/dev/null || missing+=(redis-server)
+nginx || missing+=(nginx-light)
+command -v chromium >/dev/null || missing+=(chromium)
+# Node.js from elsewhere brings npm along.
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
 postgres || missing+=(postgresql)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 # For the model server, which pip builds.
