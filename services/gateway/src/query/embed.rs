@@ -11,6 +11,10 @@ use super::Trail;
 use super::input::Search;
 use crate::app::App;
 use crate::backends::failed;
+use crate::serving;
+
+/// The first question may take this part of its share to learn which model it is to be embedded with: 1/4 (0.5 s).
+const LEARN: u32 = 4;
 
 /// How a question will be searched.
 #[derive(Debug)]
@@ -58,8 +62,10 @@ pub(crate) async fn embed(app: &App, search: &Search, deadline: Deadline, trail:
 }
 
 async fn vector(app: &App, search: &Search, deadline: Deadline) -> Result<(Vec<f32>, IndexName)> {
+    let share = deadline.cap(app.config.embed_timeout() / LEARN);
+    let model = app.serving.model_or_ask(serving::ask(app, share)).await;
     let texts = vec![search.text.clone()];
-    let message = v1::EmbedRequest { texts, kind: v1::EmbedKind::Query.into(), model: app.serving.model() };
+    let message = v1::EmbedRequest { texts, kind: v1::EmbedKind::Query.into(), model };
     let answer = app.backends.embedding.clone().embed(request(message, deadline)).await;
     let v1::EmbedResponse { vectors, model, revision } = answer.map_err(failed("embedding"))?.into_inner();
     match <[v1::Vector; 1]>::try_from(vectors) {

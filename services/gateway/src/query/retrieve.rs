@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use ragstone_core::{
-    Degraded, Error, ErrorCode, Hit, IndexSpec, Principal, Result, SearchMode, SearchResult, ShardReport,
-};
+use ragstone_core::{Degraded, Error, ErrorCode, Hit, Principal, Result, SearchMode, SearchResult, ShardReport};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use ragstone_rpc::request;
@@ -15,6 +13,7 @@ use super::input::Search;
 use crate::app::App;
 use crate::backends::failed;
 use crate::documents::broken;
+use crate::serving;
 
 /// Searches within its share of the time. Shards that are missing are said. While the vector store is gone, the
 /// catalog's texts are searched by their words.
@@ -95,17 +94,8 @@ fn decoded(hits: Vec<v1::Hit>) -> Result<Vec<Hit>> {
 
 /// Asks which index serves. Whether that is news; not when nobody can tell.
 async fn learn(app: &App, deadline: Deadline) -> bool {
-    serving(app, deadline).await.is_ok_and(|serving| serving.is_some_and(|spec| app.serving.learn(spec)))
-}
-
-async fn serving(app: &App, deadline: Deadline) -> Result<Option<IndexSpec>> {
-    let share = deadline.cap(app.config.search_timeout());
-    let mut indexes = app.backends.indexes.clone();
-    let message = v1::ScanIndexesRequest { count: false };
-    let call = async { indexes.scan_indexes(request(message, share)).await.map_err(failed("retrieval")) };
-    let indexes = share.run(call).await?.into_inner().indexes;
-    let serving = indexes.into_iter().find(|entry| entry.serving).and_then(|entry| entry.spec);
-    serving.map(|spec| spec.try_into().map_err(broken)).transpose()
+    let told = serving::ask(app, deadline.cap(app.config.search_timeout())).await;
+    told.is_ok_and(|serving| serving.is_some_and(|spec| app.serving.learn(spec)))
 }
 
 /// The catalog's chunk texts by their words, instead of the vector store that failed with `gone`.

@@ -90,6 +90,11 @@ pub(crate) struct Backends {
     pub(crate) script: Mutex<Vec<Step>>,
     /// The last search and the last question.
     pub(crate) retrieved: Mutex<Option<v1::RetrieveRequest>>,
+    /// The models that questions were embedded with; empty: the default.
+    pub(crate) embedded: Mutex<Vec<String>>,
+    /// What happens to those who ask which index serves, and how many did.
+    pub(crate) indexes: Mutex<Mood>,
+    pub(crate) scans: Mutex<usize>,
     pub(crate) generated: Mutex<Option<v1::GenerateRequest>>,
     /// The last question and passages to score.
     pub(crate) reranked: Mutex<Option<v1::RerankRequest>>,
@@ -119,6 +124,9 @@ impl Default for Backends {
                 done(&[]),
             ]),
             retrieved: Mutex::new(None),
+            embedded: Mutex::default(),
+            indexes: Mutex::new(Mood::Fine),
+            scans: Mutex::default(),
             generated: Mutex::new(None),
             reranked: Mutex::new(None),
             hanging: Arc::default(),
@@ -144,6 +152,7 @@ impl EmbeddingService for Shared {
         mood.act().await?;
         let message = request.into_inner();
         assert_eq!(message.kind(), v1::EmbedKind::Query);
+        self.0.embedded.lock().unwrap().push(message.model.clone());
         let value = if mood == Mood::Nonsense { f32::NAN } else { 1.0 };
         let vectors = message.texts.iter().map(|_| v1::Vector { values: vec![value, 0.0, 0.0] }).collect();
         let model = if message.model.is_empty() { "m".to_owned() } else { message.model };
@@ -176,6 +185,9 @@ impl IndexService for Shared {
         &self,
         _: Request<v1::ScanIndexesRequest>,
     ) -> Result<Response<v1::ScanIndexesResponse>, Status> {
+        *self.0.scans.lock().unwrap() += 1;
+        let mood = *self.0.indexes.lock().unwrap();
+        mood.act().await?;
         let spec = self.0.serving.lock().unwrap().clone();
         let entry = |spec| v1::IndexEntry { spec: Some(spec), serving: true, documents: None, topology: None };
         Ok(Response::new(v1::ScanIndexesResponse { indexes: spec.map(entry).into_iter().collect() }))

@@ -1,5 +1,6 @@
 //! `POST /v1/search`.
 
+use futures::future::join_all;
 use ragstone_core::ErrorCode;
 use ragstone_proto::v1;
 use serde_json::json;
@@ -104,15 +105,46 @@ async fn without_a_vector_store_the_catalog_is_searched() {
     problem(stack.post("/v1/search", &json!({"query": "tram"})).await, 503, "unavailable").await;
 }
 
-#[tokio::test]
-async fn questions_are_embedded_with_the_serving_indexs_model() {
-    let stack = Stack::start().await;
-    let index = |model: &str| v1::IndexSpec {
+fn index(model: &str) -> v1::IndexSpec {
+    v1::IndexSpec {
         name: ragstone_core::IndexName::of(model, "r").into(),
         model: model.to_owned(),
         revision: "r".to_owned(),
         dimension: 3,
-    };
+    }
+}
+
+#[tokio::test]
+async fn the_very_first_questions_too() {
+    let stack = Stack::start().await;
+    // The default model's index is being built; another one serves.
+    stack.backends.set(&stack.backends.serving, Some(index("n")));
+    let question = json!({"query": "a"});
+    for answer in join_all((0..8).map(|_| stack.post("/v1/search", &question))).await {
+        json(answer, 200).await;
+    }
+    assert_eq!(*stack.backends.embedded.lock().unwrap(), ["n"; 8]);
+    assert_eq!(*stack.backends.scans.lock().unwrap(), 1, "they ask together");
+}
+
+#[tokio::test]
+async fn the_first_question_goes_on_when_nobody_tells_which_index_serves() {
+    for mood in [Mood::Fails(ErrorCode::Unavailable), Mood::Hangs] {
+        let stack = Stack::start().await;
+        stack.backends.set(&stack.backends.indexes, mood);
+        stack.backends.set(&stack.backends.serving, Some(index("m")));
+        let found = json(stack.post("/v1/search", &json!({"query": "a"})).await, 200).await;
+        assert_eq!(found["degraded"], json!([]), "{mood:?}");
+        // The answer has told: nobody asks again.
+        json(stack.post("/v1/search", &json!({"query": "b"})).await, 200).await;
+        assert_eq!(*stack.backends.embedded.lock().unwrap(), ["", "m"]);
+        assert_eq!(*stack.backends.scans.lock().unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn questions_are_embedded_with_the_serving_indexs_model() {
+    let stack = Stack::start().await;
     let asked = || stack.backends.retrieved.lock().unwrap().take().unwrap().index;
     // The default model first; its index serves.
     stack.backends.set(&stack.backends.serving, Some(index("m")));
