@@ -75,7 +75,8 @@ impl Authenticator {
     /// # Errors
     /// `PermissionDenied` when a browser sent it for a page of another machine: where no credential is asked for, any
     /// web page could otherwise write to, or by rebinding a name read from, a gateway on the reader's own loopback.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Principal> {
+    #[expect(clippy::unused_async, reason = "credentials that have to be looked up are next")]
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal> {
         for name in [header::HOST, header::ORIGIN] {
             let Some(value) = headers.get(&name) else { continue };
             if !value.to_str().is_ok_and(is_loopback) {
@@ -111,23 +112,23 @@ mod tests {
         }
     }
 
-    #[test]
-    fn pages_of_other_machines_are_refused() {
+    #[tokio::test]
+    async fn pages_of_other_machines_are_refused() {
         let authenticator = Authenticator::new(&AuthConfig::default()).unwrap();
-        let with = |name, value: &str| {
+        let with = async |name, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
-            authenticator.authenticate(&headers)
+            authenticator.authenticate(&headers).await
         };
         for own in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "localhost"] {
-            assert!(with(header::HOST, own).is_ok(), "{own}");
-            assert!(with(header::ORIGIN, &format!("http://{own}")).is_ok(), "{own}");
+            assert!(with(header::HOST, own).await.is_ok(), "{own}");
+            assert!(with(header::ORIGIN, &format!("http://{own}")).await.is_ok(), "{own}");
         }
         for foreign in ["evil.example", "evil.example:8080", "localhost.evil.example", "10.0.0.1:8080", "null", ""] {
-            assert_eq!(with(header::HOST, foreign).unwrap_err().code, ErrorCode::PermissionDenied, "{foreign}");
-            assert!(with(header::ORIGIN, &format!("http://{foreign}")).is_err(), "{foreign}");
+            assert_eq!(with(header::HOST, foreign).await.unwrap_err().code, ErrorCode::PermissionDenied, "{foreign}");
+            assert!(with(header::ORIGIN, &format!("http://{foreign}")).await.is_err(), "{foreign}");
         }
-        assert!(with(header::ORIGIN, "null").is_err());
+        assert!(with(header::ORIGIN, "null").await.is_err());
     }
 
     #[test]

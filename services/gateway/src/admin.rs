@@ -88,7 +88,7 @@ struct NewShards {
 
 /// `GET /v1/admin/indexes`
 pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin)?;
+    app.authenticate(&headers, Scope::Admin).await?;
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
     let answer = maintenance.read_indexes(request(v1::ReadIndexesRequest {}, deadline)).await;
@@ -99,7 +99,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
 
 /// `POST /v1/admin/indexes`: begins an index for another model, or goes on with it.
 pub(crate) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin)?;
+    app.authenticate(&headers, Scope::Admin).await?;
     let deadline = app.admin_deadline();
     let NewIndex { model } = deadline.run(extract::json(&headers, body)).await?;
     let mut maintenance = app.backends.maintenance.clone();
@@ -123,7 +123,7 @@ pub(crate) async fn roll_back(State(app): State<Arc<App>>, headers: HeaderMap) -
 }
 
 async fn switch(app: &App, headers: &HeaderMap, index: String) -> Result<Response, Problem> {
-    app.authenticate(headers, Scope::Admin)?;
+    app.authenticate(headers, Scope::Admin).await?;
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
     let answer = maintenance.switch_index(request(v1::SwitchIndexRequest { index }, deadline)).await;
@@ -137,7 +137,7 @@ pub(crate) async fn drop_index(
     IdPath(index): IdPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin)?;
+    app.authenticate(&headers, Scope::Admin).await?;
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
     let answer = maintenance.drop_index(request(v1::DropIndexRequest { index }, deadline)).await;
@@ -147,7 +147,7 @@ pub(crate) async fn drop_index(
 
 /// `GET /v1/admin/shards`
 pub(crate) async fn shards(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin)?;
+    app.authenticate(&headers, Scope::Admin).await?;
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
     let answer = maintenance.read_reshard(request(v1::ReadReshardRequest {}, deadline)).await;
@@ -157,7 +157,7 @@ pub(crate) async fn shards(State(app): State<Arc<App>>, headers: HeaderMap) -> R
 
 /// `PUT /v1/admin/shards`: begins to place documents on these shards, or goes on with it.
 pub(crate) async fn reshard(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin)?;
+    app.authenticate(&headers, Scope::Admin).await?;
     let deadline = app.admin_deadline();
     let NewShards { shards } = deadline.run(extract::json(&headers, body)).await?;
     let mut maintenance = app.backends.maintenance.clone();

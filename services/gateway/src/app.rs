@@ -61,8 +61,8 @@ impl App {
     ///
     /// # Errors
     /// `Unauthenticated` or `PermissionDenied`.
-    pub(crate) fn authenticate(&self, headers: &HeaderMap, scope: Scope) -> Result<Principal> {
-        let principal = self.authenticator.authenticate(headers)?;
+    pub(crate) async fn authenticate(&self, headers: &HeaderMap, scope: Scope) -> Result<Principal> {
+        let principal = self.authenticator.authenticate(headers).await?;
         if principal.scopes.contains(&scope) {
             return Ok(principal);
         }

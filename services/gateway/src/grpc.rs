@@ -12,6 +12,7 @@ use ragstone_proto::v1::put_document_request::Part;
 use ragstone_proto::v1::rag_service_server::RagService;
 use ragstone_proto::{enum_value, metadata_from_struct, required, v1};
 use ragstone_resilience::Deadline;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::app::App;
@@ -36,14 +37,14 @@ impl Rag {
         ragstone_rpc::deadline(request, self.app.config.query_timeout())
     }
 
-    fn query_events(&self, request: &Request<()>, message: v1::QueryRequest) -> Result<query::Events> {
-        let caller = self.caller(request, Scope::Query)?;
+    async fn query_events(&self, request: &Request<()>, message: v1::QueryRequest) -> Result<query::Events> {
+        let caller = self.caller(request.metadata(), Scope::Query).await?;
         let input = convert::query_input(message)?;
         Ok(query::start(Arc::clone(&self.app), caller, input, self.deadline(request)))
     }
 
-    fn caller<T>(&self, request: &Request<T>, scope: Scope) -> Result<ragstone_core::Principal> {
-        self.app.authenticate(request.metadata().as_ref(), scope)
+    async fn caller(&self, metadata: &MetadataMap, scope: Scope) -> Result<ragstone_core::Principal> {
+        self.app.authenticate(metadata.as_ref(), scope).await
     }
 }
 
@@ -59,7 +60,7 @@ impl RagService for Rag {
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Result<Response<v1::QueryResponse>, Status> {
         let (request, message) = split(request);
-        let events = self.query_events(&request, message).map_err(refuse)?;
+        let events = self.query_events(&request, message).await.map_err(refuse)?;
         let answer = query::rest::finish(events).await.map_err(refuse)?;
         Ok(Response::new(convert::answer(answer)))
     }
@@ -70,7 +71,7 @@ impl RagService for Rag {
     ) -> Result<Response<Self::QueryStreamStream>, Status> {
         let (request, message) = split(request);
         let message = required(message.query, "query").map_err(refuse)?;
-        let events = self.query_events(&request, message).map_err(refuse)?;
+        let events = self.query_events(&request, message).await.map_err(refuse)?;
         Ok(Response::new(events.map_ok(convert::event).map_err(refuse).boxed()))
     }
 
@@ -78,7 +79,7 @@ impl RagService for Rag {
         let (request, message) = split(request);
         let deadline = self.deadline(&request);
         let work = async {
-            let caller = self.caller(&request, Scope::Query)?;
+            let caller = self.caller(request.metadata(), Scope::Query).await?;
             search::search(&self.app, &caller, convert::search_input(message)?, deadline).await
         };
         let Found { result, trail } = deadline.run(work).await.map_err(refuse)?;
@@ -97,7 +98,7 @@ impl RagService for Rag {
     ) -> Result<Response<v1::PutDocumentResponse>, Status> {
         let deadline = ragstone_rpc::deadline(&request, self.app.config.upload_timeout());
         let work = async {
-            let caller = self.caller(&request, Scope::Ingest)?;
+            let caller = self.caller(request.metadata(), Scope::Ingest).await?;
             let limit = self.app.config.max_body_bytes;
             let _memory = self.app.uploads.reserve(limit).await?;
             let (header, body) = receive(request.into_inner(), limit).await?;
@@ -115,7 +116,7 @@ impl RagService for Rag {
         let (request, message) = split(request);
         let deadline = self.deadline(&request);
         let work = async {
-            let caller = self.caller(&request, Scope::Query)?;
+            let caller = self.caller(request.metadata(), Scope::Query).await?;
             let id = DocumentId::new(message.document_id)?;
             documents::get(&self.app, &caller.access.tenant, &id, deadline).await
         };
@@ -130,7 +131,7 @@ impl RagService for Rag {
         let (request, mut message) = split(request);
         let deadline = self.deadline(&request);
         let work = async {
-            let caller = self.caller(&request, Scope::Query)?;
+            let caller = self.caller(request.metadata(), Scope::Query).await?;
             message.limit = page_limit(Some(message.limit).filter(|limit| *limit > 0))?;
             enum_value::<v1::DocumentStatus>(message.status, "status")?;
             documents::list(&self.app, &caller.access.tenant, message, deadline).await
@@ -145,7 +146,7 @@ impl RagService for Rag {
         let (request, message) = split(request);
         let deadline = self.deadline(&request);
         let work = async {
-            let caller = self.caller(&request, Scope::Ingest)?;
+            let caller = self.caller(request.metadata(), Scope::Ingest).await?;
             let id = DocumentId::new(message.document_id)?;
             if message.if_version == Some(0) {
                 return Err(Error::invalid("field 'if_version' must be at least 1 for a deletion"));
@@ -160,7 +161,7 @@ impl RagService for Rag {
         let (request, message) = split(request);
         let deadline = self.deadline(&request);
         let work = async {
-            let caller = self.caller(&request, Scope::Query)?;
+            let caller = self.caller(request.metadata(), Scope::Query).await?;
             jobs::get(&self.app, &caller.access.tenant, message.job_id, deadline).await
         };
         let job = deadline.run(work).await.map_err(refuse)?;
@@ -168,7 +169,7 @@ impl RagService for Rag {
     }
 
     async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
-        let caller = self.caller(&request, Scope::Query).map_err(refuse)?;
+        let caller = self.caller(request.metadata(), Scope::Query).await.map_err(refuse)?;
         let id = request.into_inner().job_id;
         let states = jobs::follow(&self.app, &caller.access.tenant, id).await.map_err(refuse)?;
         let states = states.map_ok(|job| v1::WatchJobResponse { job: Some(job) }).map_err(refuse);

@@ -54,7 +54,7 @@ async fn unknown(request: Request) -> Response {
 
 /// `POST /v1/query`
 async fn ask(State(app): State<Arc<App>>, headers: HeaderMap, body: axum::body::Body) -> Result<Response, Problem> {
-    let caller = app.authenticate(&headers, Scope::Query)?;
+    let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
     let input: QueryInput = deadline.run(extract::json(&headers, body)).await?;
     let stream = input.stream;

@@ -63,7 +63,7 @@ pub(crate) async fn rest(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<SearchAnswer>, Problem> {
-    let caller = app.authenticate(&headers, Scope::Query)?;
+    let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
     let work = async { search(&app, &caller, extract::json(&headers, body).await?, deadline).await };
     let Found { result, trail } = deadline.run(work).await?;

@@ -36,7 +36,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: 
 }
 
 async fn upload(app: &App, headers: &HeaderMap, body: Body, id: Option<DocumentId>) -> Result<Response> {
-    let caller = app.authenticate(headers, Scope::Ingest)?;
+    let caller = app.authenticate(headers, Scope::Ingest).await?;
     let deadline = Deadline::after(app.config.upload_timeout());
     let work = async {
         let precondition = Precondition::from_headers(headers)?;
@@ -100,7 +100,7 @@ pub(crate) async fn get(
     DocumentPath(id): DocumentPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.authenticate(&headers, Scope::Query)?;
+    let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
     let document = deadline.run(super::get(&app, &caller.access.tenant, &id, deadline)).await?;
     let headers = [(header::ETAG, etag(document.version)), (header::CACHE_CONTROL, "no-store".to_owned())];
@@ -113,7 +113,7 @@ pub(crate) async fn list(
     Parameters(page): Parameters<Page>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.authenticate(&headers, Scope::Query)?;
+    let caller = app.authenticate(&headers, Scope::Query).await?;
     let status = page.status.as_deref().map(status_named).transpose()?.unwrap_or_default().into();
     let request = v1::ListDocumentsRequest { limit: page_limit(page.limit)?, cursor: page.cursor, status };
     let deadline = app.deadline();
@@ -129,7 +129,7 @@ pub(crate) async fn history(
     DocumentPath(id): DocumentPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.authenticate(&headers, Scope::Query)?;
+    let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
     let versions = deadline.run(super::history(&app, &caller.access.tenant, &id, deadline)).await?;
     let items: Vec<_> = versions.into_iter().map(Version::from).collect();
@@ -142,7 +142,7 @@ pub(crate) async fn delete(
     DocumentPath(id): DocumentPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.authenticate(&headers, Scope::Ingest)?;
+    let caller = app.authenticate(&headers, Scope::Ingest).await?;
     let deadline = app.deadline();
     let work = async {
         let tenant = &caller.access.tenant;

@@ -24,7 +24,7 @@ pub(crate) async fn get(
     IdPath(id): IdPath,
     headers: HeaderMap,
 ) -> Result<Json<Job>, Problem> {
-    let caller = app.authenticate(&headers, Scope::Query)?;
+    let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
     let job = deadline.run(super::get(&app, &caller.access.tenant, id, deadline)).await?;
     Ok(Json(job.into()))
@@ -36,7 +36,7 @@ pub(crate) async fn list(
     Parameters(page): Parameters<Page>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.authenticate(&headers, Scope::Query)?;
+    let caller = app.authenticate(&headers, Scope::Query).await?;
     let request = v1::ScanJobsRequest {
         tenant: caller.access.tenant.into(),
         limit: page_limit(page.limit)?,
@@ -56,7 +56,7 @@ pub(crate) async fn retry(
     IdPath(id): IdPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.authenticate(&headers, Scope::Ingest)?;
+    let caller = app.authenticate(&headers, Scope::Ingest).await?;
     let deadline = app.deadline();
     let job = deadline.run(super::retry(&app, &caller.access.tenant, id, deadline)).await?;
     Ok((StatusCode::ACCEPTED, Json(Job::from(job))).into_response())
@@ -68,7 +68,7 @@ pub(crate) async fn events(
     IdPath(id): IdPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.authenticate(&headers, Scope::Query)?;
+    let caller = app.authenticate(&headers, Scope::Query).await?;
     let states = super::follow(&app, &caller.access.tenant, id).await?;
     Ok(sse::respond(states.map(|state| match state {
         Ok(job) => Event::default().event("job").json_data(Job::from(job)),
