@@ -1,6 +1,8 @@
-//! Implementations of the `Cache` port: in this process, in Redis, and Redis with a small tier in this process before it.
+//! Implementations of the `Cache` port (in this process, in Redis, and Redis with a small tier in this process before it)
+//! and of the `RateLimiter` port.
 
 mod config;
+mod limiter;
 mod memory;
 mod redis;
 mod redis_url;
@@ -12,6 +14,7 @@ use ragstone_core::Result;
 use ragstone_core::ports::Cache;
 
 pub use config::CacheConfig;
+pub use limiter::{LimiterConfig, LocalLimiter, SharedLimiter, open_limiter};
 pub use memory::MemoryCache;
 pub use redis::RedisCache;
 pub use redis_url::RedisUrl;

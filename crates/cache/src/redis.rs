@@ -1,11 +1,11 @@
 //! Entries in Redis: one server, a primary found through Sentinels, or a cluster. A call never waits for a connection.
 
 mod link;
+mod pool;
 mod problem;
 mod settings;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,12 +16,11 @@ use fred::types::config::Options;
 use fred::types::{Expiration, Key, Value};
 use ragstone_core::ports::Cache;
 use ragstone_core::{Error, Result};
-use tokio::task::JoinSet;
 
 use crate::CacheConfig;
-use link::Link;
-use problem::Problem;
-pub(crate) use settings::Settings;
+pub(crate) use pool::Pool;
+pub(crate) use problem::Problem;
+pub(crate) use settings::{Section, Settings};
 
 /// Longer than anybody keeps an entry, and short enough for Redis' own arithmetic.
 const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -38,13 +37,9 @@ pub(crate) type Aged = (Bytes, Option<Duration>);
 
 /// Entries in Redis. Every error of its calls is `Unavailable`: the caller goes on without the cache.
 pub struct RedisCache {
-    links: Vec<Link>,
-    next: AtomicUsize,
+    pool: Pool,
     prefix: Vec<u8>,
     connect_timeout: Duration,
-    settings: Settings,
-    /// Each keeps one link connected; they end with the cache.
-    _supervisors: JoinSet<()>,
 }
 
 impl RedisCache {
@@ -53,26 +48,11 @@ impl RedisCache {
     /// # Errors
     /// `InvalidArgument`, naming the key, when a setting cannot be used or Redis refuses it.
     pub async fn connect(config: &CacheConfig) -> Result<Self> {
-        config.validate()?;
-        let settings = Settings::new(config)?;
-        let mut supervisors = JoinSet::new();
-        let links: Vec<Link> =
-            (0..config.redis_pool_size).map(|_| Link::start(settings.clone(), &mut supervisors)).collect();
-        let cache = Self {
-            links,
-            next: AtomicUsize::new(0),
+        Ok(Self {
+            pool: Pool::connect(config, Section::Cache).await?,
             prefix: config.key_prefix.clone().into_bytes(),
             connect_timeout: config.connect_timeout(),
-            settings,
-            _supervisors: supervisors,
-        };
-        match cache.links.first() {
-            Some(link) => match link.first_try().await {
-                Some(problem) if problem.setting_at_fault => Err(problem.for_operators()),
-                _ => Ok(cache),
-            },
-            None => Err(Error::invalid("cache.redis_pool_size must lie between 1 and 64")),
-        }
+        })
     }
 
     /// The values with the time each has left, in the order of the keys.
@@ -97,42 +77,8 @@ impl RedisCache {
         Key::from([self.prefix.as_slice(), key].concat().into_boxed_slice())
     }
 
-    /// A connected link, the next in turn.
-    fn link(&self) -> Result<(&Link, Client)> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut problem = None;
-        for n in 0..self.links.len() {
-            let Some(link) = self.links.get(first.wrapping_add(n) % self.links.len()) else { continue };
-            match link.client() {
-                Ok(client) => return Ok((link, client)),
-                Err(why) => problem = problem.or(Some(why)),
-            }
-        }
-        Err(self.failed(problem.unwrap_or_else(Problem::not_yet_connected)))
-    }
-
     async fn call<T, F: Future<Output = FredResult<T>>>(&self, command: impl FnOnce(Client) -> F) -> Result<T> {
-        let (link, client) = self.link()?;
-        let outcome = tokio::select! {
-            biased;
-            outcome = command(client) => outcome,
-            problem = link.lost() => return Err(self.failed(problem)),
-        };
-        match outcome {
-            Ok(answer) => {
-                link.answered();
-                Ok(answer)
-            }
-            Err(error) => {
-                let problem = Problem::of(&error, &self.settings);
-                if problem.kind == problem::TIMEOUT {
-                    link.timed_out()
-                } else {
-                    link.answered()
-                }
-                Err(self.failed(problem))
-            }
-        }
+        self.pool.call(command).await.map_err(failed)
     }
 
     /// All commands in one go, each to the server its key belongs to: Redis' own commands for many keys refuse, in a
@@ -150,11 +96,6 @@ impl RedisCache {
             }
         })
         .await
-    }
-
-    fn failed(&self, problem: Problem) -> Error {
-        metrics::counter!("rag_cache_errors_total", "cache" => "redis", "kind" => problem.kind).increment(1);
-        problem.for_callers()
     }
 
     async fn probe(&self, client: &Client) -> FredResult<()> {
@@ -211,18 +152,13 @@ impl Cache for RedisCache {
     }
 
     async fn check(&self) -> Result<()> {
-        // Of all the first link's: its first try has been waited for.
-        let mut problem = None;
-        for link in &self.links {
-            match link.client() {
-                Ok(client) => {
-                    return self.probe(&client).await.map_err(|e| Problem::of(&e, &self.settings).for_operators());
-                }
-                Err(why) => problem = problem.or(Some(why)),
-            }
-        }
-        Err(problem.unwrap_or_else(Problem::not_yet_connected).for_operators())
+        self.pool.check(|client| async move { self.probe(&client).await }).await
     }
+}
+
+fn failed(problem: Problem) -> Error {
+    metrics::counter!("rag_cache_errors_total", "cache" => "redis", "kind" => problem.kind).increment(1);
+    problem.for_callers()
 }
 
 /// Redis rounds nothing up: a life of less than a millisecond would be none.

@@ -1,6 +1,7 @@
 //! The port traits: every backing part stands behind one of these, chosen by configuration.
 
 mod catalog;
+mod rate_limit;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,6 +15,7 @@ pub use catalog::{
     Accepted, Catalog, DocumentFilter, JobFilter, Lease, LeasedJob, LiveDocument, NewVersion, Page, PageRequest,
     Record, Unfinished, VersionText,
 };
+pub use rate_limit::{Charge, Decision, Limit, MAX_LEVEL, RateLimiter, Settlement, Standing};
 
 use crate::{
     ChatRequest, ChatStream, Chunk, DocumentId, IndexName, IndexSpec, Metadata, Result, SearchResult, TenantId,

@@ -12,13 +12,13 @@ const REFUSED: &str = "refused";
 
 /// Why a call cannot be answered.
 #[derive(Debug, Clone)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// The label of the metric.
-    pub(super) kind: &'static str,
+    pub(crate) kind: &'static str,
     /// One sentence.
-    pub(super) message: String,
+    pub(crate) message: String,
     /// What the client or Redis itself said, without passwords.
-    pub(super) detail: String,
+    pub(crate) detail: String,
     /// It stays until somebody changes a setting.
     pub(super) setting_at_fault: bool,
 }
@@ -45,7 +45,8 @@ impl Problem {
     pub(super) fn of(error: &FredError, settings: &Settings) -> Self {
         let detail = without(&settings.secrets, error.details());
         if let Some((_, sentence)) = SETTINGS.iter().find(|(mark, _)| detail.contains(mark)) {
-            return Self { kind: REFUSED, message: (*sentence).to_owned(), detail, setting_at_fault: true };
+            let message = settings.section.named(sentence);
+            return Self { kind: REFUSED, message, detail, setting_at_fault: true };
         }
         let (kind, message) = match error.kind() {
             ErrorKind::Timeout => (TIMEOUT, "Redis did not answer in time"),
@@ -60,7 +61,7 @@ impl Problem {
             }
             _ => (DOWN, "Redis (cache.redis_url) cannot be used"),
         };
-        Self { kind, message: message.to_owned(), detail, setting_at_fault: false }
+        Self { kind, message: settings.section.named(message), detail, setting_at_fault: false }
     }
 
     /// Of a connection that has not come about.
@@ -81,6 +82,7 @@ impl Problem {
         if settings.has_password() && problem.detail.contains("unknown command") {
             problem.message = "the server in cache.redis_url takes no password (cache.redis_password)".to_owned();
         }
+        problem.message = settings.section.named(&problem.message);
         problem
     }
 
@@ -96,8 +98,14 @@ impl Problem {
         Self { kind: DOWN, message, detail: String::new(), setting_at_fault: false }
     }
 
+    /// Of an answer that this program's own script does not give.
+    pub(crate) fn nonsense() -> Self {
+        let message = "Redis gave an answer that makes no sense".to_owned();
+        Self { kind: REFUSED, message, detail: String::new(), setting_at_fault: false }
+    }
+
     /// For a call: the caller is not to blame and goes on without the cache.
-    pub(super) fn for_callers(self) -> Error {
+    pub(crate) fn for_callers(self) -> Error {
         self.with_detail(Error::unavailable)
     }
 

@@ -20,9 +20,29 @@ use crate::redis_url::RedisUrl;
 /// Commands that may wait in one link; further ones fail at once.
 const MAX_QUEUE: usize = 1024;
 
+/// The section of the configuration that names this Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// A cache's, whose keys are `cache.redis_url` and so on.
+    Cache,
+    /// The rate limiter's, whose keys are `limits.redis.url` and so on.
+    Limits,
+}
+
+impl Section {
+    /// The message, written for a cache, with the keys as they are called in this section.
+    pub(crate) fn named(self, message: &str) -> String {
+        match self {
+            Self::Cache => message.to_owned(),
+            Self::Limits => message.replace("cache.redis_", "limits.redis.").replace("cache.", "limits.redis."),
+        }
+    }
+}
+
 /// Everything a link needs to connect, again and again.
 #[derive(Clone)]
 pub(crate) struct Settings {
+    pub(super) section: Section,
     config: Config,
     performance: PerformanceConfig,
     connection: ConnectionConfig,
@@ -32,7 +52,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(config: &CacheConfig) -> Result<Self> {
+    pub(super) fn new(config: &CacheConfig, section: Section) -> Result<Self> {
         let written = config.redis_url.as_ref().ok_or_else(|| Error::invalid("cache.redis_url is not set"))?;
         let mut client = Self::parse(written)?;
         if !config.redis_password.is_empty() {
@@ -47,6 +67,7 @@ impl Settings {
         let mut secrets = written.secrets();
         secrets.extend(client.password.clone());
         Ok(Self {
+            section,
             config: client,
             performance: PerformanceConfig {
                 default_command_timeout: config.command_timeout(),
