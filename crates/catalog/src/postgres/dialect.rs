@@ -39,7 +39,13 @@ macro_rules! new_uuid {
         "gen_random_uuid()::text"
     };
 }
-pub(super) use {for_update, new_uuid};
+/// The elements of the JSON array that a parameter gives as text, in the column `value`.
+macro_rules! elements {
+    ($parameter:literal) => {
+        concat!("json_array_elements(CAST(", $parameter, " AS json))")
+    };
+}
+pub(super) use {elements, for_update, new_uuid};
 
 /// Tenants in order of their turns, each with its ranks; the first job that nobody else has locked, and whose document nobody
 /// is changing, is locked and taken. The nested loop keeps the order of `line` and ends with the first row.

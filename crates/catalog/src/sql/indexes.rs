@@ -11,14 +11,14 @@ use ragstone_core::{
 use sqlx::Row as _;
 
 use super::Store;
-use super::dialect::{Connection, Sharing, lock_indexes, new_uuid};
+use super::dialect::{Connection, Sharing, elements, lock_indexes, new_uuid};
 use super::end::end;
 use super::failure::Failure;
 use super::rows::{self, to_int, unsigned};
 
 /// Inserts maintenance jobs for live documents that meet further conditions. Parameters: kind, stage, priority, index, now.
 macro_rules! enqueue_query {
-    ($conditions:literal, $conflict:literal) => {
+    ($conditions:expr, $conflict:literal) => {
         concat!(
             "INSERT INTO jobs (job_id, tenant, document_id, version, kind, index_name, priority, status, stage, \
              wake_at, created_at, updated_at) SELECT ",
@@ -147,10 +147,8 @@ pub(super) async fn enqueue(
     index: &IndexName,
     documents: &[(TenantId, DocumentId)],
 ) -> Result<u64, Failure> {
-    let mut documents: Vec<_> = documents.iter().collect();
-    documents.sort();
     let mut tx = store.begin_long().await?;
-    let outcome = enqueue_in(store, &mut tx, kind, index, &documents).await;
+    let outcome = enqueue_in(store, &mut tx, kind, index, documents).await;
     end(tx, outcome).await
 }
 
@@ -159,7 +157,7 @@ async fn enqueue_in(
     tx: &mut Connection,
     kind: JobKind,
     index: &IndexName,
-    documents: &[&(TenantId, DocumentId)],
+    documents: &[(TenantId, DocumentId)],
 ) -> Result<u64, Failure> {
     let stage = first_stage(kind)?;
     // Alone: a document that is removed meanwhile would keep a job.
@@ -168,21 +166,20 @@ async fn enqueue_in(
         return Err(Error::not_found(format!("there is no index '{index}'")).into());
     }
     let now = store.now(tx).await?;
-    let mut enqueued = 0;
-    for (tenant, document) in documents {
-        let done = sqlx::query(enqueue_query!(" AND d.tenant = $6 AND d.document_id = $7", "DO NOTHING"))
-            .bind(kind.as_str())
-            .bind(stage.as_str())
-            .bind(i64::from(Priority::Low.rank()))
-            .bind(index.as_str())
-            .bind(now)
-            .bind(tenant.as_str())
-            .bind(document.as_str())
-            .execute(&mut *tx)
-            .await?;
-        enqueued += done.rows_affected();
-    }
-    Ok(enqueued)
+    let query = enqueue_query!(
+        concat!(" AND (d.tenant, d.document_id) IN (SELECT e.value ->> 0, e.value ->> 1 FROM ", elements!("$6"), " e)"),
+        "DO NOTHING"
+    );
+    let enqueued = sqlx::query(query)
+        .bind(kind.as_str())
+        .bind(stage.as_str())
+        .bind(i64::from(Priority::Low.rank()))
+        .bind(index.as_str())
+        .bind(now)
+        .bind(serde_json::to_string(documents)?)
+        .execute(&mut *tx)
+        .await?;
+    Ok(enqueued.rows_affected())
 }
 
 pub(super) async fn unfinished(store: &Store, kind: JobKind, index: &IndexName) -> Result<Unfinished, Failure> {

@@ -43,7 +43,13 @@ macro_rules! new_uuid {
          substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
     };
 }
-pub(super) use {for_update, new_uuid};
+/// The elements of the JSON array that a parameter gives as text, in the column `value`.
+macro_rules! elements {
+    ($parameter:literal) => {
+        concat!("json_each(", $parameter, ")")
+    };
+}
+pub(super) use {elements, for_update, new_uuid};
 
 const NEXT: &str = concat!(
     with_turns!(),

@@ -1,6 +1,7 @@
 //! Indexes, and the jobs that fill them or move documents within them.
 
-use ragstone_core::ports::{JobFilter, LeasedJob, NewVersion, PageRequest, Unfinished};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use ragstone_core::ports::{JobFilter, LeasedJob, NewVersion, PageRequest, Record, Unfinished};
 use ragstone_core::{
     DocumentStatus, Error, ErrorCode, IndexName, IndexSpec, IndexState, Job, JobKind, JobStatus, Priority, Stage,
 };
@@ -204,6 +205,39 @@ async fn moves_are_enqueued_once_for_what_is_live(f: Fixture) {
     assert_eq!(f.unfinished(JobKind::Move, "a").await, (0, 0));
 }
 
+async fn thousands_of_jobs_are_enqueued_at_once(one: Fixture) {
+    const WAITING: usize = 700;
+    one.catalog.add_index(&spec("a")).await.unwrap();
+    one.ingest("d", "x", &["a"]).await;
+    let ids: Vec<String> = (0..5_000).map(|n| format!("\"ä\\{n}'")).collect();
+    let many = |row: Record| -> Vec<Record> {
+        let renamed = |id: &String| {
+            let mut row = row.clone();
+            row.row.insert("document_id".to_owned(), id.as_str().into());
+            row
+        };
+        match row.table.as_str() {
+            "documents" | "versions" => ids.iter().map(renamed).collect(),
+            "tenants" | "indexes" => vec![row],
+            _ => Vec::new(),
+        }
+    };
+    let rows: Vec<Record> = one.catalog.export().try_collect().await.unwrap();
+    let f = one.another().await;
+    f.catalog.import(stream::iter(rows.into_iter().flat_map(many).map(Ok)).boxed()).await.unwrap();
+
+    let all: Vec<_> = ids.iter().map(|id| (tenant("t"), document(id))).collect();
+    let enqueue = async |documents: &[_]| f.catalog.enqueue(JobKind::Move, &name("a"), documents).await.unwrap();
+    assert_eq!(enqueue(&[]).await, 0);
+    assert_eq!(enqueue(&all[..WAITING]).await, WAITING as u64);
+    let odd = [all[4_000].clone(), (tenant("t"), document("none")), (tenant("u"), document(&ids[0]))];
+    assert_eq!(enqueue(&[all.as_slice(), &odd].concat()).await, (all.len() - WAITING) as u64);
+    assert_eq!(f.unfinished(JobKind::Move, "a").await, (5_000, 0));
+    assert_eq!(enqueue(&all).await, 0);
+    let leased = f.lease().await.unwrap();
+    assert_eq!((leased.job.kind, leased.job.version, leased.index.clone()), (JobKind::Move, 1, Some(name("a"))));
+}
+
 async fn an_index_goes_with_its_jobs(f: Fixture) {
     f.catalog.add_index(&spec("a")).await.unwrap();
     for id in ["d", "e"] {
@@ -304,6 +338,7 @@ contract! {
     nothing_confuses_maintenance_with_a_versions_own_job,
     a_removal_ends_what_waits_for_its_document,
     moves_are_enqueued_once_for_what_is_live,
+    thousands_of_jobs_are_enqueued_at_once,
     an_index_goes_with_its_jobs,
     the_most_urgent_job_of_a_tenant_goes_first,
     an_urgent_job_that_is_not_due_holds_nobody_up,

@@ -72,6 +72,14 @@ impl Fixture {
         Self::open(Place::Postgres(server::new_catalog().await), Time::default()).await
     }
 
+    /// A new catalog of the same kind.
+    pub(crate) async fn another(&self) -> Self {
+        match self.place {
+            Place::Sqlite(_) => Self::sqlite().await,
+            Place::Postgres(_) => Self::postgres().await,
+        }
+    }
+
     async fn open(place: Place, time: Time) -> Self {
         let now = time.clone();
         let clock: Clock = Arc::new(move || now.now());
