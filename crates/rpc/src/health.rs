@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all, select_ok};
 use serde::Serialize;
 use tokio::sync::watch;
+use tonic::Status;
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -160,9 +161,19 @@ impl Trouble {
 
 async fn ask_peer(channel: Channel) -> Result<(), String> {
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
-    match answer.map_err(|status| status.message().to_owned())?.into_inner().status() {
+    match answer.map_err(|status| why(&status))?.into_inner().status() {
         ServingStatus::Serving => Ok(()),
         other => Err(format!("answers {}", other.as_str_name())),
+    }
+}
+
+/// The message with the last of its causes: "transport error" alone does not say that it is the certificate.
+fn why(status: &Status) -> String {
+    let causes = std::iter::successors(std::error::Error::source(status), |error| error.source());
+    let message = status.message();
+    match causes.last().map(ToString::to_string) {
+        Some(root) if !message.contains(&root) => format!("{message}: {root}"),
+        _ => message.to_owned(),
     }
 }
 

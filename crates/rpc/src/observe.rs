@@ -1,4 +1,5 @@
-//! Around every request: a span that continues the caller's trace, the in-flight gauge, and containment of panics.
+//! Around every request: a span that continues the caller's trace, the in-flight gauge, the caller's deadline, and
+//! containment of panics.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Frame, SizeHint};
+use ragstone_resilience::Deadline;
 use tracing::{Instrument as _, Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -20,15 +22,32 @@ pub(crate) async fn observe(State(service): State<&'static str>, request: Reques
     let span = span(service, &request);
     let in_flight = InFlight::enter(service);
     let grpc = is_grpc(request.headers());
-    let outcome = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
-    let response = outcome.unwrap_or_else(|_| {
-        // The panic hook has printed where; the caller learns only that it happened.
-        span.in_scope(|| tracing::error!(service, "a request handler panicked"));
-        panicked(grpc)
-    });
+    let deadline = grpc.then(|| deadline(request.headers())).flatten();
+    let outcome = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind();
+    let response = match within(deadline, outcome).await {
+        Some(Ok(response)) => response,
+        Some(Err(_)) => {
+            // The panic hook has printed where; the caller learns only that it happened.
+            span.in_scope(|| tracing::error!(service, "a request handler panicked"));
+            panicked(grpc)
+        }
+        None => tonic::Status::deadline_exceeded("the caller's deadline has passed").into_http(),
+    };
     span.record("status", response.status().as_u16());
     let (parts, body) = response.into_parts();
     Response::from_parts(parts, Body::new(Observed { body, span, _in_flight: in_flight }))
+}
+
+fn deadline(headers: &HeaderMap) -> Option<Deadline> {
+    Deadline::from_grpc_timeout(headers.get("grpc-timeout")?.to_str().ok()?)
+}
+
+/// What `work` gives, unless `deadline` comes first: nobody waits for it then.
+async fn within<T>(deadline: Option<Deadline>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout(deadline.remaining(), work).await.ok(),
+        None => Some(work.await),
+    }
 }
 
 fn span(service: &'static str, request: &Request) -> Span {

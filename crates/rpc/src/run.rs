@@ -147,6 +147,7 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("tokio")?;
     runtime.block_on(async {
         let telemetry = ragstone_telemetry::init(name, &telemetry, &env)?;
+        crate::client::check(&server).map_err(unusable("server"))?;
         let listener = bind(config.listen()).await?;
         let admin_listener = bind(config.admin_listen()).await?;
         let shutdown = stop_signal()?;

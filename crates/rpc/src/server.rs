@@ -3,47 +3,108 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::extract::Request;
 use axum::middleware;
+use axum::response::IntoResponse;
+use axum::routing::Route;
+use ragstone_core::Error;
 use ragstone_proto::FILE_DESCRIPTOR_SET;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower::Service;
+use tonic_web::GrpcWebLayer;
+use tower::{Layer, Service, ServiceExt as _};
 
 use crate::observe::observe;
-use crate::{Health, Runtime};
+use crate::tls::{self, Reloaded};
+use crate::{Health, Runtime, TlsConfig, cors, serve, unusable};
 
 /// Until it is ready a service asks its dependencies this often; afterwards every second.
 const START_POLL: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_secs(1);
-/// A stream on a connection past its age is cut after this long: longer than any answer, shorter than for ever.
-const MAX_CONNECTION_GRACE: Duration = Duration::from_secs(3_900);
-/// Calls at once on one connection.
-const MAX_STREAMS: u32 = 1_000;
-const KEEPALIVE: Duration = Duration::from_secs(20);
+/// The section whose TLS the services' ports have, unless another one is named.
+const TLS_SECTION: &str = "server.tls";
+
+type Wrap = Box<dyn FnOnce(axum::Router) -> axum::Router + Send>;
 
 /// A service's server under construction.
 pub struct Server {
     runtime: Runtime,
-    routes: RoutesBuilder,
+    rest: axum::Router,
+    grpc: axum::Router,
     names: Vec<&'static str>,
+    tls: Option<(&'static str, TlsConfig)>,
+    guard: Option<Wrap>,
+    grpc_web: bool,
+    origins: Vec<String>,
 }
 
 impl Server {
-    /// A server of gRPC services only.
+    /// A server of gRPC services only, with the TLS of section `server`.
     #[must_use]
     pub fn new(runtime: Runtime) -> Self {
-        Self { runtime, routes: Routes::builder(), names: Vec::new() }
+        let tls = runtime.server.tls.clone().map(|tls| (TLS_SECTION, tls));
+        Self { tls, ..Self::with_router(runtime, axum::Router::new().fallback(unimplemented)) }
     }
 
-    /// A server of `router`'s routes, and of gRPC services on the same port.
+    /// A server of `router`'s routes, and of gRPC services on the same port. It is open to clients of all kinds: the TLS
+    /// between services, which may ask for certificates, does not apply; `tls` sets another one.
     #[must_use]
     pub fn with_router(runtime: Runtime, router: axum::Router) -> Self {
-        Self { runtime, routes: router.into(), names: Vec::new() }
+        Self {
+            runtime,
+            rest: router,
+            grpc: axum::Router::new(),
+            names: Vec::new(),
+            tls: None,
+            guard: None,
+            grpc_web: false,
+            origins: Vec::new(),
+        }
+    }
+
+    /// Serves TLS as `config` says, in the clear without one; `section` is where it stands, such as `gateway.tls`.
+    #[must_use]
+    pub fn tls(mut self, section: &'static str, config: Option<TlsConfig>) -> Self {
+        self.tls = config.map(|config| (section, config));
+        self
+    }
+
+    /// Lets every gRPC call pass `layer` first, those of reflection too; only health stays open to everybody.
+    #[must_use]
+    pub fn guard<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Error: Into<std::convert::Infallible> + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.guard = Some(Box::new(move |router| router.layer(layer)));
+        self
+    }
+
+    /// Speaks gRPC-Web too: what browsers can send, over HTTP/1 as well.
+    #[must_use]
+    pub fn grpc_web(mut self) -> Self {
+        self.grpc_web = true;
+        self
+    }
+
+    /// Lets scripts of web pages from `origins` (`https://app.example.org`, or `*`) call REST and gRPC-Web.
+    #[must_use]
+    pub fn cors(mut self, origins: &[String]) -> Self {
+        self.origins = origins.to_vec();
+        self
+    }
+
+    /// Checks what `cors` is given.
+    ///
+    /// # Errors
+    /// One sentence that names the origin that is none.
+    pub fn check_origins(origins: &[String]) -> Result<(), String> {
+        cors::layer(origins).map(|_| ()).map_err(|error| error.message)
     }
 
     /// Adds a gRPC service.
@@ -56,78 +117,81 @@ impl Server {
             + Send
             + Sync
             + 'static,
-        S::Response: axum::response::IntoResponse,
+        S::Response: IntoResponse,
         S::Future: Send + 'static,
     {
         self.names.push(S::NAME);
-        self.routes.add_service(service);
+        self.grpc = route(self.grpc, service);
         self
     }
 
     /// Serves until the runtime's shutdown token fires and what was under way has ended, or the drain time is over.
     ///
     /// # Errors
-    /// When the listener fails or the reflection data is unusable.
+    /// When a certificate cannot be used, an origin is none, or the reflection data is unusable.
     pub async fn serve(self) -> anyhow::Result<()> {
-        let Self { runtime, mut routes, names } = self;
+        let Self { runtime, rest, grpc, names, tls, guard, grpc_web, origins } = self;
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .context("reflection data")?;
-        routes.add_service(health_service);
-        routes.add_service(reflection);
-        let router =
-            routes.routes().prepare().into_axum_router().layer(middleware::from_fn_with_state(runtime.name, observe));
+        let mut grpc = route(grpc, reflection()?);
+        if let Some(guard) = guard {
+            grpc = guard(grpc);
+        }
+        grpc = route(grpc, health_service);
+        if grpc_web {
+            grpc = grpc.layer(GrpcWebLayer::new());
+        }
+        let mut router = rest.merge(grpc);
+        if !origins.is_empty() {
+            router = router.layer(cors::layer(&origins)?);
+        }
+        let router = router.layer(middleware::from_fn_with_state(runtime.name, observe)).with_state(());
+        let tls = tls.map(|(section, config)| certificates(section, &config)).transpose()?;
 
         let watcher = tokio::spawn(report_health(runtime.health.clone(), reporter, names));
         runtime.health.started();
         let name = runtime.name;
-        tracing::info!(service = name, address = %runtime.listener.local_addr().context("listener")?, "serving");
-        let outcome = serve_until_drained(runtime, Routes::from(router)).await;
+        let address = runtime.listener.local_addr().context("listener")?;
+        tracing::info!(service = name, %address, tls = tls.is_some(), "serving");
+        serve::serve(runtime, router, tls).await;
         watcher.abort();
         tracing::info!(service = name, "stopped");
-        outcome
+        Ok(())
     }
 }
 
-async fn serve_until_drained(runtime: Runtime, routes: Routes) -> anyhow::Result<()> {
-    let Runtime { listener, shutdown, health, server: config, .. } = runtime;
-    let incoming = TcpListenerStream::new(listener).map(|connection| {
-        connection.inspect(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY was refused");
-            }
-        })
-    });
-    let stop = {
-        let (shutdown, delay) = (shutdown.clone(), config.drain_delay());
-        async move {
-            shutdown.cancelled().await;
-            health.draining();
-            tokio::time::sleep(delay).await;
-        }
-    };
-    let serving = tonic::transport::Server::builder()
-        .accept_http1(true)
-        .max_connection_age(config.max_connection_age())
-        .max_connection_age_grace(MAX_CONNECTION_GRACE)
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stop);
-    let out_of_time = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(config.drain_delay() + config.drain_timeout()).await;
-    };
-    tokio::select! {
-        outcome = serving => outcome.context("serving"),
-        () = out_of_time => {
-            tracing::warn!("requests still under way at the end of the drain time were cut off");
-            Ok(())
-        }
-    }
+fn certificates(section: &'static str, config: &TlsConfig) -> anyhow::Result<Reloaded<rustls::ServerConfig>> {
+    let (owner, _) = section.split_once('.').unwrap_or((section, ""));
+    Reloaded::start(tls::server(section, config)).map_err(|error: Error| unusable(owner)(error))
+}
+
+fn reflection() -> anyhow::Result<
+    impl Service<http::Request<Body>, Error = std::convert::Infallible, Response: IntoResponse, Future: Send + 'static>
+    + NamedService
+    + Clone
+    + Send
+    + Sync
+    + 'static,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("reflection data")
+}
+
+/// `router` with `service` under its name.
+fn route<S>(router: axum::Router, service: S) -> axum::Router
+where
+    S: Service<http::Request<Body>, Error = std::convert::Infallible> + NamedService + Clone + Send + Sync + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send + 'static,
+{
+    let service = service.map_request(|request: Request| request.map(Body::new));
+    router.route_service(&format!("/{}/{{*rest}}", S::NAME), service)
+}
+
+async fn unimplemented() -> http::Response<Body> {
+    tonic::Status::unimplemented("there is no such method").into_http()
 }
 
 /// Keeps the gRPC health service in step with readiness.

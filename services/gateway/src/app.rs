@@ -45,7 +45,7 @@ impl App {
     /// `InvalidArgument` for a URL or tenant that is none.
     pub(crate) fn new(config: Config, runtime: &Runtime) -> Result<Self> {
         Ok(Self {
-            backends: Backends::connect(&config, &runtime.health)?,
+            backends: Backends::connect(&config, runtime)?,
             serving: Serving::default(),
             slots: Arc::new(Semaphore::new(config.max_concurrency.min(Semaphore::MAX_PERMITS))),
             uploads: UploadMemory::new(config.upload_memory_bytes),

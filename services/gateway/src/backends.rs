@@ -7,7 +7,7 @@ use ragstone_proto::v1::index_service_client::IndexServiceClient;
 use ragstone_proto::v1::ingestion_service_client::IngestionServiceClient;
 use ragstone_proto::v1::maintenance_service_client::MaintenanceServiceClient;
 use ragstone_proto::v1::retrieval_service_client::RetrievalServiceClient;
-use ragstone_rpc::{Health, connect, error_from};
+use ragstone_rpc::{Dialer, Runtime, error_from};
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -38,10 +38,11 @@ impl Backends {
     /// its work.
     ///
     /// # Errors
-    /// `InvalidArgument` for a URL that is none.
-    pub(crate) fn connect(config: &Config, health: &Health) -> Result<Self> {
+    /// `InvalidArgument` for a URL that is none, or a certificate that cannot be used.
+    pub(crate) fn connect(config: &Config, runtime: &Runtime) -> Result<Self> {
+        let (dialer, health) = (Dialer::new(&runtime.server)?, &runtime.health);
         let channel = |name: &str, url: &str| {
-            let channel = connect(url)?;
+            let channel = dialer.connect(url)?;
             health.register_peer(name, false, channel.clone());
             Ok::<_, Error>(channel)
         };

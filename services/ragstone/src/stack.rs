@@ -74,6 +74,8 @@ impl Stack {
     /// When a port cannot be had.
     pub(crate) async fn start(config: Config, listener: TcpListener) -> anyhow::Result<Self> {
         let Config { server, mut gateway, embedding, retrieval, generation, mut ingestion, .. } = config;
+        // Between the services nothing leaves this process.
+        let server = ServerConfig { tls: None, client_tls: None, ..server };
         let address = listener.local_addr()?;
         let (embedding_at, embedding_url) = loopback().await?;
         let (retrieval_at, retrieval_url) = loopback().await?;

@@ -1,36 +1,17 @@
 //! A real server on loopback: health follows readiness, panics are contained, stopping drains.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::routing::get;
-use ragstone_rpc::{Health, Runtime, Server, ServerConfig, connect};
-use tokio::net::TcpListener;
+use ragstone_rpc::{ServerConfig, connect};
 use tokio::sync::{Notify, oneshot};
-use tokio_util::sync::CancellationToken;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-struct Running {
-    url: String,
-    health: Health,
-    shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
-}
-
-async fn start(router: axum::Router, server: ServerConfig) -> Running {
-    // The HTTP client insists on a provider even for plain HTTP; another test may have been first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (health, shutdown) = (Health::default(), CancellationToken::new());
-    let runtime = Runtime { name: "test", listener, shutdown: shutdown.clone(), health: health.clone(), server };
-    let task = tokio::spawn(Server::with_router(runtime, router).serve());
-    Running { url, health, shutdown, task }
-}
+use super::start;
 
 async fn serving(url: &str, wanted: ServingStatus) {
     let mut client = HealthClient::new(connect(url).unwrap());
