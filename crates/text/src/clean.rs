@@ -51,7 +51,8 @@ fn line_of(bytes: &[u8], position: usize) -> usize {
 /// Turns CRLF into LF and drops characters that cannot be seen but can carry hidden orders or reorder what is seen:
 /// control, zero-width, bidirectional-control and tag characters. Joiners and variation selectors stay where a script
 /// or an emoji needs them. Everything else stays exactly as it is.
-pub(crate) fn clean(text: &str) -> String {
+#[must_use]
+pub fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     let mut previous = None;
     let mut characters = text.chars().peekable();
@@ -68,7 +69,7 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// Whether `character` shows, spaces, or breaks a line.
-fn is_visible(character: char) -> bool {
+pub(crate) fn is_visible(character: char) -> bool {
     match character {
         '\t' | '\n' | '\r' | '\u{0C}' | '\u{85}' => true,
         _ if character.is_control() => false,

@@ -16,6 +16,7 @@
 mod chunk;
 mod clean;
 mod extract;
+pub mod injection;
 mod language;
 mod limits;
 mod markdown;
@@ -29,6 +30,7 @@ mod tokens;
 mod worker;
 
 pub use chunk::{ChunkConfig, Chunker};
+pub use clean::clean;
 pub use extract::{Extracted, TextFormat};
 pub use language::detect as detect_language;
 pub use limits::ExtractLimits;
