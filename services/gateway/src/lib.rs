@@ -11,6 +11,8 @@ mod edge;
 mod extract;
 mod grpc;
 mod jobs;
+#[cfg_attr(not(test), expect(dead_code, reason = "the request path does not ask it yet"))]
+mod limits;
 mod problem;
 mod query;
 mod rest;
@@ -26,6 +28,7 @@ use tonic::service::LayerExt as _;
 use tower::ServiceBuilder;
 
 pub use config::Config;
+pub use limits::LimitsConfig;
 
 use app::App;
 

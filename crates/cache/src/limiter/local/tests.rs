@@ -67,6 +67,11 @@ async fn tenants_keys_policies_and_limits_have_buckets_of_their_own() {
     let limiter = LocalLimiter::new(1);
     let limit = Limit::new(1, Duration::from_secs(1), 1).unwrap();
     let other = Limit::new(2, Duration::from_secs(1), 1).unwrap();
+    // More than there are shards.
+    for n in 0..3 * SHARDS {
+        let name = format!("tenant {n}");
+        assert!(limiter.charge(&tenant(&name), &one("x", limit, 1)).await.unwrap().allowed, "{name}");
+    }
     for charge in [
         ("a", one("x", limit, 1)),
         ("b", one("x", limit, 1)),
