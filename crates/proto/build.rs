@@ -6,7 +6,7 @@ use std::{env, fs};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
-    let files = ["common", "embedding", "retrieval", "generation", "ingestion", "gateway"]
+    let files = ["common", "embedding", "retrieval", "generation", "ingestion", "access", "gateway"]
         .map(|name| format!("ragstone/v1/{name}.proto"));
     let mut compiler = protox::Compiler::new([&root])?;
     compiler.include_source_info(true).include_imports(true).open_files(&files)?;

@@ -2,6 +2,7 @@
 //! S3-compatible store: the truth that everything else is derived from.
 
 mod blobs;
+mod chain;
 mod clock;
 mod cursor;
 mod durable;

@@ -3,8 +3,8 @@
 //! # Locks
 //! Transactions are READ COMMITTED, so that a statement sees what was committed before it began. Whoever changes a document
 //! or one of its jobs locks the document's row first. The order in which locks are taken, and so why nobody waits for each
-//! other in a circle: the indexes (`lock_indexes`), the document, its jobs, the tenant's row. Leasing a job waits for
-//! nothing: what is locked is skipped.
+//! other in a circle: the indexes (`lock_indexes`), the idempotency key, the document, its jobs, the tenant's row, the head of
+//! the tenant's audit log. Leasing a job waits for nothing: what is locked is skipped.
 
 #![expect(clippy::duplicate_mod, reason = "the same questions are asked of another database, with its own `dialect`")]
 
@@ -17,6 +17,10 @@ mod words;
 // What is asked of the database is the same for SQLite and PostgreSQL; `dialect` is what differs.
 #[path = "sql/accept.rs"]
 mod accept;
+#[path = "sql/answers.rs"]
+mod answers;
+#[path = "sql/audit.rs"]
+mod audit;
 #[path = "sql/complete.rs"]
 mod complete;
 #[path = "sql/due.rs"]
@@ -27,12 +31,20 @@ mod end;
 mod export;
 #[path = "sql/failure.rs"]
 mod failure;
+#[path = "sql/feedback.rs"]
+mod feedback;
+#[path = "sql/idempotency.rs"]
+mod idempotency;
 #[path = "sql/import.rs"]
 mod import;
 #[path = "sql/indexes.rs"]
 mod indexes;
+#[path = "sql/keys.rs"]
+mod keys;
 #[path = "sql/keyword.rs"]
 mod keyword;
+#[path = "sql/ledger.rs"]
+mod ledger;
 #[path = "sql/port.rs"]
 mod port;
 #[path = "sql/queue.rs"]

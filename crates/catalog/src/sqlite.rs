@@ -8,6 +8,10 @@ mod words;
 // What is asked of the database is the same for SQLite and PostgreSQL; `dialect` is what differs.
 #[path = "sql/accept.rs"]
 mod accept;
+#[path = "sql/answers.rs"]
+mod answers;
+#[path = "sql/audit.rs"]
+mod audit;
 #[path = "sql/complete.rs"]
 mod complete;
 #[path = "sql/due.rs"]
@@ -18,12 +22,20 @@ mod end;
 mod export;
 #[path = "sql/failure.rs"]
 mod failure;
+#[path = "sql/feedback.rs"]
+mod feedback;
+#[path = "sql/idempotency.rs"]
+mod idempotency;
 #[path = "sql/import.rs"]
 mod import;
 #[path = "sql/indexes.rs"]
 mod indexes;
+#[path = "sql/keys.rs"]
+mod keys;
 #[path = "sql/keyword.rs"]
 mod keyword;
+#[path = "sql/ledger.rs"]
+mod ledger;
 #[path = "sql/port.rs"]
 mod port;
 #[path = "sql/queue.rs"]
@@ -127,10 +139,14 @@ impl SqliteCatalog {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
-    use ragstone_core::ports::{Catalog, NewVersion};
-    use ragstone_core::{DocumentId, ErrorCode, Metadata, Priority, TenantId};
+    use ragstone_core::ports::{Catalog, NewVersion, Write};
+    use ragstone_core::{Caller, DocumentId, ErrorCode, Metadata, Priority, TenantId};
 
     use super::*;
+
+    fn writer() -> Write {
+        Write::by(Caller::internal(TenantId::new("t").unwrap()))
+    }
 
     fn version(document: usize) -> NewVersion {
         NewVersion {
@@ -156,17 +172,17 @@ mod tests {
         sqlx::query("PRAGMA max_page_count = 100").execute(&catalog.writer).await.unwrap();
         let mut refused = None;
         for n in 0..1_000 {
-            refused = catalog.accept(version(n)).await.err();
+            refused = catalog.accept(&writer(), version(n)).await.err();
             if refused.is_some() {
                 break;
             }
         }
         let refused = refused.unwrap();
         assert_eq!(refused.code, ErrorCode::StorageFull, "{}", refused.chain());
-        let first = catalog.document(&TenantId::new("t").unwrap(), &DocumentId::new("d0").unwrap()).await.unwrap();
+        let first = catalog.document(&writer().caller, &DocumentId::new("d0").unwrap()).await.unwrap();
         assert!(first.is_some(), "reads go on");
         // The limit was that connection's own: the next one has room again.
-        catalog.accept(version(1_000_000)).await.unwrap();
+        catalog.accept(&writer(), version(1_000_000)).await.unwrap();
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! The layout of a backup's rows: tables in an order in which they can be brought in again, with their columns.
 
-use ragstone_core::{DocumentStatus, IndexName, IndexState, JobKind, JobStatus, Stage};
+use ragstone_core::{
+    AuditAction, DocumentRead, DocumentStatus, IndexName, IndexState, JobKind, JobStatus, Rating, Scope, Stage,
+};
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +39,7 @@ pub(crate) struct Table {
 }
 
 /// All tables.
-pub(crate) static TABLES: [Table; 6] = [
+pub(crate) static TABLES: [Table; 11] = [
     Table {
         name: "tenants",
         columns: &[("tenant", Kind::Text), ("corpus_generation", Kind::Integer)],
@@ -132,6 +134,73 @@ pub(crate) static TABLES: [Table; 6] = [
         ],
         order: "seq",
     },
+    Table {
+        name: "idempotency_keys",
+        columns: &[
+            ("tenant", Kind::Text),
+            ("idempotency_key", Kind::Text),
+            ("subject", Kind::Prose),
+            ("fingerprint", Kind::Text),
+            ("job_id", Kind::Name(is_job_id)),
+            ("unchanged", Kind::Flag),
+            ("created_at", Kind::Integer),
+            ("expires_at", Kind::Integer),
+        ],
+        order: "tenant, idempotency_key",
+    },
+    Table {
+        name: "api_keys",
+        columns: &[
+            ("id", Kind::Text),
+            ("tenant", Kind::Text),
+            ("hash", Kind::Text),
+            ("subject", Kind::Prose),
+            ("scopes", Kind::Name(is_list_of_scopes)),
+            ("all_groups", Kind::Flag),
+            ("groups", Kind::Name(is_list_of_texts)),
+            ("created_at", Kind::Integer),
+            ("created_by", Kind::Prose),
+            ("expires_at", Kind::OptionalInteger),
+            ("revoked_at", Kind::OptionalInteger),
+        ],
+        order: "id",
+    },
+    Table {
+        name: "audit_log",
+        columns: &[
+            ("tenant", Kind::Text),
+            ("seq", Kind::Integer),
+            ("at", Kind::Integer),
+            ("subject", Kind::Prose),
+            ("action", Kind::Name(is_action)),
+            ("object_id", Kind::Prose),
+            ("version", Kind::OptionalInteger),
+            ("request_id", Kind::Prose),
+            ("query_id", Kind::OptionalProse),
+            ("documents", Kind::Name(is_list_of_reads)),
+            ("detail", Kind::Prose),
+            ("prev_hash", Kind::Text),
+            ("hash", Kind::Text),
+        ],
+        order: "tenant, seq",
+    },
+    Table {
+        name: "audit_heads",
+        columns: &[("tenant", Kind::Text), ("seq", Kind::Integer), ("hash", Kind::Text)],
+        order: "tenant",
+    },
+    Table {
+        name: "feedback",
+        columns: &[
+            ("tenant", Kind::Text),
+            ("query_id", Kind::Prose),
+            ("subject", Kind::Prose),
+            ("rating", Kind::Name(is_rating)),
+            ("comment", Kind::Prose),
+            ("created_at", Kind::Integer),
+        ],
+        order: "tenant, query_id, subject",
+    },
 ];
 
 /// The table with this name.
@@ -173,4 +242,20 @@ fn is_object(json: &str) -> bool {
 
 fn is_list_of_texts(json: &str) -> bool {
     serde_json::from_str::<Vec<String>>(json).is_ok()
+}
+
+fn is_list_of_scopes(json: &str) -> bool {
+    serde_json::from_str::<Vec<Scope>>(json).is_ok()
+}
+
+fn is_list_of_reads(json: &str) -> bool {
+    serde_json::from_str::<Vec<DocumentRead>>(json).is_ok()
+}
+
+fn is_action(name: &str) -> bool {
+    AuditAction::parse(name).is_some()
+}
+
+fn is_rating(name: &str) -> bool {
+    Rating::parse(name).is_some()
 }

@@ -1,6 +1,7 @@
 //! The port traits: every backing part stands behind one of these, chosen by configuration.
 
 mod catalog;
+mod ledger;
 mod rate_limit;
 
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use futures::stream::BoxStream;
 use uuid::Uuid;
 
 pub use catalog::{
-    Accepted, Catalog, DocumentFilter, JobFilter, Lease, LeasedJob, LiveDocument, NewVersion, Page, PageRequest,
-    Record, Unfinished, VersionText,
+    Accepted, Catalog, DocumentFilter, Idempotency, JobFilter, Lease, LeasedJob, LiveDocument, LiveText, NewVersion, Page,
+    PageRequest, Record, Unfinished, VersionText, Write,
 };
+pub use ledger::Ledger;
 pub use rate_limit::{Charge, Decision, Limit, MAX_LEVEL, RateLimiter, Settlement, Standing};
 
 use crate::{

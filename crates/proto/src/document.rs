@@ -1,7 +1,8 @@
 //! Documents, versions and jobs to the wire.
 
 use prost_types::Timestamp;
-use ragstone_core::{Document, DocumentStatus, DocumentVersion, Job, JobKind, JobStatus, Priority};
+use ragstone_core::ports::LiveText;
+use ragstone_core::{Chunk, Document, DocumentStatus, DocumentVersion, Job, JobKind, JobStatus, Priority};
 
 use crate::{metadata_to_struct, v1};
 
@@ -132,6 +133,29 @@ impl From<Job> for v1::Job {
             progress: job.progress,
             created_at: Some(Timestamp::from(job.created_at)),
             updated_at: Some(Timestamp::from(job.updated_at)),
+        }
+    }
+}
+
+impl From<Chunk> for v1::TextChunk {
+    fn from(chunk: Chunk) -> Self {
+        Self {
+            index: chunk.index,
+            content: chunk.content,
+            heading_path: chunk.heading_path,
+            start: chunk.start,
+            end: chunk.end,
+        }
+    }
+}
+
+impl From<LiveText> for v1::ReadTextResponse {
+    fn from(text: LiveText) -> Self {
+        Self {
+            version: text.version,
+            title: text.title,
+            total: text.total,
+            chunks: text.chunks.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The wire contract: code generated from /proto, and conversions between it and the domain types.
 
+mod audit;
+mod caller;
 mod convert;
 mod document;
 mod index;
 mod json;
 mod search;
 
+pub use audit::{audit_filter, feedback};
+pub use caller::{caller, new_key, optional_time, time};
 pub use convert::{enum_value, required, uuid_job};
 pub use index::index_name;
 pub use json::{metadata_from_struct, metadata_to_struct};

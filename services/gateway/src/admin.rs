@@ -15,8 +15,8 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::backends::failed;
-use crate::documents::broken;
-use crate::extract::{self, IdPath};
+use crate::documents::{broken, wire};
+use crate::extract::{self, IdPath, Parameters};
 use crate::problem::Problem;
 
 /// An index and how far it is.
@@ -86,12 +86,24 @@ struct NewShards {
     shards: Vec<String>,
 }
 
+/// Which indexes: `?index=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Which {
+    #[serde(default)]
+    index: String,
+}
+
 /// `GET /v1/admin/indexes`
-pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Parameters(Which { index }): Parameters<Which>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     app.authenticate(&headers, Scope::Admin).await?;
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
-    let answer = maintenance.read_indexes(request(v1::ReadIndexesRequest {}, deadline)).await;
+    let answer = maintenance.read_indexes(request(v1::ReadIndexesRequest { index }, deadline)).await;
     let indexes = answer.map_err(failed("ingestion"))?.into_inner().indexes;
     let items = indexes.into_iter().map(IndexView::try_from).collect::<Result<Vec<_>, _>>()?;
     Ok(Json(json!({ "items": items })).into_response())
@@ -99,11 +111,11 @@ pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
 
 /// `POST /v1/admin/indexes`: begins an index for another model, or goes on with it.
 pub(crate) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin).await?;
+    let caller = Some(wire(&app.authenticate(&headers, Scope::Admin).await?));
     let deadline = app.admin_deadline();
     let NewIndex { model } = deadline.run(extract::json(&headers, body)).await?;
     let mut maintenance = app.backends.maintenance.clone();
-    let answer = maintenance.begin_reindex(request(v1::BeginReindexRequest { model }, deadline)).await;
+    let answer = maintenance.begin_reindex(request(v1::BeginReindexRequest { model, caller }, deadline)).await;
     let index = answer.map_err(failed("ingestion"))?.into_inner().index.unwrap_or_default();
     Ok((StatusCode::ACCEPTED, Json(IndexView::try_from(index)?)).into_response())
 }
@@ -123,10 +135,10 @@ pub(crate) async fn roll_back(State(app): State<Arc<App>>, headers: HeaderMap) -
 }
 
 async fn switch(app: &App, headers: &HeaderMap, index: String) -> Result<Response, Problem> {
-    app.authenticate(headers, Scope::Admin).await?;
+    let caller = Some(wire(&app.authenticate(headers, Scope::Admin).await?));
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
-    let answer = maintenance.switch_index(request(v1::SwitchIndexRequest { index }, deadline)).await;
+    let answer = maintenance.switch_index(request(v1::SwitchIndexRequest { index, caller }, deadline)).await;
     let index = answer.map_err(failed("ingestion"))?.into_inner().index.unwrap_or_default();
     Ok(Json(IndexView::try_from(index)?).into_response())
 }
@@ -137,10 +149,10 @@ pub(crate) async fn drop_index(
     IdPath(index): IdPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin).await?;
+    let caller = Some(wire(&app.authenticate(&headers, Scope::Admin).await?));
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
-    let answer = maintenance.drop_index(request(v1::DropIndexRequest { index }, deadline)).await;
+    let answer = maintenance.drop_index(request(v1::DropIndexRequest { index, caller }, deadline)).await;
     answer.map_err(failed("ingestion"))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -157,11 +169,11 @@ pub(crate) async fn shards(State(app): State<Arc<App>>, headers: HeaderMap) -> R
 
 /// `PUT /v1/admin/shards`: begins to place documents on these shards, or goes on with it.
 pub(crate) async fn reshard(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin).await?;
+    let caller = Some(wire(&app.authenticate(&headers, Scope::Admin).await?));
     let deadline = app.admin_deadline();
     let NewShards { shards } = deadline.run(extract::json(&headers, body)).await?;
     let mut maintenance = app.backends.maintenance.clone();
-    let answer = maintenance.reshard(request(v1::ReshardRequest { shards }, deadline)).await;
+    let answer = maintenance.reshard(request(v1::ReshardRequest { shards, caller }, deadline)).await;
     let progress = answer.map_err(failed("ingestion"))?.into_inner().progress.unwrap_or_default();
     Ok((StatusCode::ACCEPTED, Json(ShardsView::from(progress))).into_response())
 }

@@ -11,7 +11,7 @@ mod view;
 
 use bytes::Bytes;
 use futures::stream;
-use ragstone_core::{DocumentId, DocumentStatus, Error, Metadata, Priority, Result, TenantId, validate_metadata};
+use ragstone_core::{DocumentId, DocumentStatus, Error, Metadata, Principal, Priority, Result, validate_metadata};
 use ragstone_proto::v1::accept_document_request::Part;
 use ragstone_proto::{metadata_to_struct, required, v1};
 use ragstone_resilience::Deadline;
@@ -19,9 +19,11 @@ use ragstone_rpc::request;
 
 use crate::app::App;
 use crate::backends::failed;
+use crate::edge;
 
 pub(crate) use content::{Content, interpret};
 pub(crate) use media::Format;
+pub(crate) use precondition::idempotency_key;
 
 /// Bodies travel to the ingestion service in pieces of this size.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -46,6 +48,22 @@ pub(crate) struct NewDocument {
     pub groups: Vec<String>,
     /// The bytes.
     pub body: Bytes,
+}
+
+/// How a document is stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Put {
+    /// Only when this is the newest version; 0: only when there is no such document.
+    pub if_version: Option<u64>,
+    /// How urgent it is among the tenant's.
+    pub priority: Priority,
+    /// Makes sending the same again harmless; empty: none.
+    pub idempotency_key: String,
+}
+
+/// Who asks, as the services behind take it.
+pub(crate) fn wire(caller: &Principal) -> v1::Caller {
+    caller.caller(edge::current_request_id()).into()
 }
 
 /// The id of a document that was given none: made from its content, so that sending it twice stores it once.
@@ -73,22 +91,18 @@ impl NewDocument {
         validate_metadata(&self.metadata)
     }
 
-    fn into_parts(
-        self,
-        tenant: &TenantId,
-        if_version: Option<u64>,
-        priority: Priority,
-    ) -> impl Iterator<Item = Part> + Send + 'static {
+    fn into_parts(self, caller: v1::Caller, how: Put) -> impl Iterator<Item = Part> + Send + 'static {
         let document = v1::DocumentHeader {
             document_id: self.id.into(),
             media_type: self.media_type.to_owned(),
             title: self.title,
             metadata: Some(metadata_to_struct(&self.metadata)),
             groups: self.groups,
-            if_version,
-            priority: v1::Priority::from(priority).into(),
+            if_version: how.if_version,
+            priority: v1::Priority::from(how.priority).into(),
         };
-        let header = v1::AcceptHeader { tenant: tenant.to_string(), document: Some(document) };
+        let header =
+            v1::AcceptHeader { caller: Some(caller), document: Some(document), idempotency_key: how.idempotency_key };
         let body = self.body;
         let pieces = (0..body.len()).step_by(PIECE_BYTES).map(move |start| {
             let end = body.len().min(start + PIECE_BYTES);
@@ -106,14 +120,13 @@ impl NewDocument {
 #[tracing::instrument(skip_all, fields(bytes = document.body.len(), media_type = document.media_type))]
 pub(crate) async fn put(
     app: &App,
-    tenant: &TenantId,
+    caller: &Principal,
     document: NewDocument,
-    if_version: Option<u64>,
-    priority: Priority,
+    how: Put,
     deadline: Deadline,
 ) -> Result<v1::PutDocumentResponse> {
     document.validate()?;
-    let parts = document.into_parts(tenant, if_version, priority);
+    let parts = document.into_parts(wire(caller), how);
     let messages = stream::iter(parts.map(|part| v1::AcceptDocumentRequest { part: Some(part) }));
     let answer = app.backends.ingestion.clone().accept_document(request(messages, deadline)).await;
     let v1::AcceptDocumentResponse { job, unchanged } = answer.map_err(failed(INGESTION))?.into_inner();
@@ -124,8 +137,8 @@ pub(crate) async fn put(
 ///
 /// # Errors
 /// `NotFound`.
-pub(crate) async fn get(app: &App, tenant: &TenantId, id: &DocumentId, deadline: Deadline) -> Result<v1::Document> {
-    let message = v1::ReadDocumentRequest { tenant: tenant.to_string(), document_id: id.to_string() };
+pub(crate) async fn get(app: &App, caller: &Principal, id: &DocumentId, deadline: Deadline) -> Result<v1::Document> {
+    let message = v1::ReadDocumentRequest { caller: Some(wire(caller)), document_id: id.to_string() };
     let answer = app.backends.ingestion.clone().read_document(request(message, deadline)).await;
     let document = answer.map_err(failed(INGESTION))?.into_inner().document;
     let document = required(document, "document").map_err(broken)?;
@@ -141,12 +154,12 @@ pub(crate) async fn get(app: &App, tenant: &TenantId, id: &DocumentId, deadline:
 /// `InvalidArgument` for a cursor that is none.
 pub(crate) async fn list(
     app: &App,
-    tenant: &TenantId,
+    caller: &Principal,
     page: v1::ListDocumentsRequest,
     deadline: Deadline,
 ) -> Result<v1::ListDocumentsResponse> {
     let v1::ListDocumentsRequest { limit, cursor, status } = page;
-    let message = v1::ScanDocumentsRequest { tenant: tenant.to_string(), limit, cursor, status };
+    let message = v1::ScanDocumentsRequest { caller: Some(wire(caller)), limit, cursor, status };
     let answer = app.backends.ingestion.clone().scan_documents(request(message, deadline)).await;
     let v1::ScanDocumentsResponse { documents, next_cursor } = answer.map_err(failed(INGESTION))?.into_inner();
     Ok(v1::ListDocumentsResponse { documents, next_cursor })
@@ -158,13 +171,30 @@ pub(crate) async fn list(
 /// `NotFound`.
 pub(crate) async fn history(
     app: &App,
-    tenant: &TenantId,
+    caller: &Principal,
     id: &DocumentId,
     deadline: Deadline,
 ) -> Result<Vec<v1::DocumentVersion>> {
-    let message = v1::ReadHistoryRequest { tenant: tenant.to_string(), document_id: id.to_string() };
+    let message = v1::ReadHistoryRequest { caller: Some(wire(caller)), document_id: id.to_string() };
     let answer = app.backends.ingestion.clone().read_history(request(message, deadline)).await;
     Ok(answer.map_err(failed(INGESTION))?.into_inner().versions)
+}
+
+/// Chunks of the document's live version, from the chunk `from` on.
+///
+/// # Errors
+/// `NotFound`, also while no version is live.
+pub(crate) async fn text(
+    app: &App,
+    caller: &Principal,
+    id: &DocumentId,
+    from: u32,
+    limit: u32,
+    deadline: Deadline,
+) -> Result<v1::ReadTextResponse> {
+    let message = v1::ReadTextRequest { caller: Some(wire(caller)), document_id: id.to_string(), from, limit };
+    let answer = app.backends.ingestion.clone().read_text(request(message, deadline)).await;
+    Ok(answer.map_err(failed(INGESTION))?.into_inner())
 }
 
 /// Deletes a document; on return that is durable.
@@ -174,12 +204,14 @@ pub(crate) async fn history(
 #[tracing::instrument(skip_all)]
 pub(crate) async fn delete(
     app: &App,
-    tenant: &TenantId,
+    caller: &Principal,
     id: &DocumentId,
     if_version: Option<u64>,
+    idempotency_key: String,
     deadline: Deadline,
 ) -> Result<v1::Job> {
-    let message = v1::TombstoneDocumentRequest { tenant: tenant.to_string(), document_id: id.to_string(), if_version };
+    let (caller, document_id) = (Some(wire(caller)), id.to_string());
+    let message = v1::TombstoneDocumentRequest { caller, document_id, if_version, idempotency_key };
     let answer = app.backends.ingestion.clone().tombstone_document(request(message, deadline)).await;
     required(answer.map_err(failed(INGESTION))?.into_inner().job, "job").map_err(broken)
 }
@@ -219,12 +251,12 @@ mod tests {
 
     #[test]
     fn pieces_are_the_body_in_order() {
-        let tenant = TenantId::new("t").unwrap();
+        let how = Put { if_version: Some(7), priority: Priority::Low, idempotency_key: "k".to_owned() };
         for length in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
             let body: Bytes = (0..length).map(|i| (i % 251) as u8).collect();
-            let mut parts = document(body.clone()).into_parts(&tenant, Some(7), Priority::Low);
+            let mut parts = document(body.clone()).into_parts(v1::Caller::default(), how.clone());
             let Some(Part::Header(header)) = parts.next() else { unreachable!("the header comes first") };
-            assert_eq!(header.document.unwrap().if_version, Some(7));
+            assert_eq!((header.document.unwrap().if_version, header.idempotency_key.as_str()), (Some(7), "k"));
             let pieces: Vec<_> = parts
                 .map(|part| match part {
                     Part::Data(data) => data,

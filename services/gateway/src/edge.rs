@@ -24,6 +24,16 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const MAX_REQUEST_ID: usize = 128;
 
+tokio::task_local! {
+    /// The id of the request that the running task works for.
+    static CURRENT: HeaderValue;
+}
+
+/// The id of the request that is being answered, for the services behind; empty outside of one.
+pub(crate) fn current_request_id() -> String {
+    CURRENT.try_with(|id| id.to_str().unwrap_or_default().to_owned()).unwrap_or_default()
+}
+
 /// The middleware.
 pub(crate) async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
@@ -34,7 +44,8 @@ pub(crate) async fn edge(State(app): State<Arc<App>>, request: Request, next: Ne
             metrics::counter!("rag_shed_total", "reason" => "concurrency").increment(1);
             return refuse(Error::unavailable("the gateway is working on as many requests as it may"), grpc);
         };
-        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        let call = CURRENT.scope(id.clone(), next.run(request));
+        match AssertUnwindSafe(call).catch_unwind().await {
             Ok(response) => response.map(|body| Body::new(Held { body, _permit: permit })),
             Err(_) => refuse(Error::internal("a request handler panicked"), grpc),
         }

@@ -16,7 +16,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::app::App;
-use crate::documents::{self, NewDocument};
+use crate::documents::{self, NewDocument, Put, idempotency_key};
 use crate::extract::page_limit;
 use crate::problem::disclose;
 use crate::search::Found;
@@ -99,12 +99,14 @@ impl RagService for Rag {
         let deadline = ragstone_rpc::deadline(&request, self.app.config.upload_timeout());
         let work = async {
             let caller = self.caller(request.metadata(), Scope::Ingest).await?;
+            let idempotency_key = idempotency_key(request.metadata().as_ref())?;
             let limit = self.app.config.max_body_bytes;
             let _memory = self.app.uploads.reserve(limit).await?;
             let (header, body) = receive(request.into_inner(), limit).await?;
             let if_version = header.if_version;
             let document = new_document(header, body).await?;
-            documents::put(&self.app, &caller.access.tenant, document, if_version, Priority::Normal, deadline).await
+            let how = Put { if_version, priority: Priority::Normal, idempotency_key };
+            documents::put(&self.app, &caller, document, how, deadline).await
         };
         deadline.run(work).await.map(Response::new).map_err(refuse)
     }
@@ -118,7 +120,7 @@ impl RagService for Rag {
         let work = async {
             let caller = self.caller(request.metadata(), Scope::Query).await?;
             let id = DocumentId::new(message.document_id)?;
-            documents::get(&self.app, &caller.access.tenant, &id, deadline).await
+            documents::get(&self.app, &caller, &id, deadline).await
         };
         let document = deadline.run(work).await.map_err(refuse)?;
         Ok(Response::new(v1::GetDocumentResponse { document: Some(document) }))
@@ -134,7 +136,7 @@ impl RagService for Rag {
             let caller = self.caller(request.metadata(), Scope::Query).await?;
             message.limit = page_limit(Some(message.limit).filter(|limit| *limit > 0))?;
             enum_value::<v1::DocumentStatus>(message.status, "status")?;
-            documents::list(&self.app, &caller.access.tenant, message, deadline).await
+            documents::list(&self.app, &caller, message, deadline).await
         };
         deadline.run(work).await.map(Response::new).map_err(refuse)
     }
@@ -151,7 +153,8 @@ impl RagService for Rag {
             if message.if_version == Some(0) {
                 return Err(Error::invalid("field 'if_version' must be at least 1 for a deletion"));
             }
-            documents::delete(&self.app, &caller.access.tenant, &id, message.if_version, deadline).await
+            let key = idempotency_key(request.metadata().as_ref())?;
+            documents::delete(&self.app, &caller, &id, message.if_version, key, deadline).await
         };
         let job = deadline.run(work).await.map_err(refuse)?;
         Ok(Response::new(v1::DeleteDocumentResponse { job: Some(job) }))
@@ -162,7 +165,7 @@ impl RagService for Rag {
         let deadline = self.deadline(&request);
         let work = async {
             let caller = self.caller(request.metadata(), Scope::Query).await?;
-            jobs::get(&self.app, &caller.access.tenant, message.job_id, deadline).await
+            jobs::get(&self.app, &caller, message.job_id, deadline).await
         };
         let job = deadline.run(work).await.map_err(refuse)?;
         Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
@@ -171,7 +174,7 @@ impl RagService for Rag {
     async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         let caller = self.caller(request.metadata(), Scope::Query).await.map_err(refuse)?;
         let id = request.into_inner().job_id;
-        let states = jobs::follow(&self.app, &caller.access.tenant, id).await.map_err(refuse)?;
+        let states = jobs::follow(&self.app, &caller, id).await.map_err(refuse)?;
         let states = states.map_ok(|job| v1::WatchJobResponse { job: Some(job) }).map_err(refuse);
         Ok(Response::new(states.boxed()))
     }

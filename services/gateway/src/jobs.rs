@@ -5,7 +5,7 @@ pub(crate) mod rest;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
-use ragstone_core::{Error, JobKind, JobStatus, Result, TenantId};
+use ragstone_core::{Error, JobKind, JobStatus, Principal, Result};
 use ragstone_proto::{required, v1};
 use ragstone_resilience::Deadline;
 use ragstone_rpc::request;
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::backends::failed;
-use crate::documents::broken;
+use crate::documents::{broken, wire};
 
 const INGESTION: &str = "ingestion";
 /// A job is followed for this long at most; whoever still wants to know asks again.
@@ -23,8 +23,8 @@ const FOLLOW_TIME: Duration = Duration::from_secs(3600);
 ///
 /// # Errors
 /// `NotFound`.
-pub(crate) async fn get(app: &App, tenant: &TenantId, id: String, deadline: Deadline) -> Result<v1::Job> {
-    let message = v1::ReadJobRequest { tenant: tenant.to_string(), job_id: id };
+pub(crate) async fn get(app: &App, caller: &Principal, id: String, deadline: Deadline) -> Result<v1::Job> {
+    let message = v1::ReadJobRequest { caller: Some(wire(caller)), job_id: id };
     let answer = app.backends.ingestion.clone().read_job(request(message, deadline)).await;
     required(answer.map_err(failed(INGESTION))?.into_inner().job, "job").map_err(broken)
 }
@@ -42,8 +42,8 @@ pub(crate) async fn list(app: &App, page: v1::ScanJobsRequest, deadline: Deadlin
 ///
 /// # Errors
 /// `NotFound`, or `Conflict` when it is neither dead nor failed.
-pub(crate) async fn retry(app: &App, tenant: &TenantId, id: String, deadline: Deadline) -> Result<v1::Job> {
-    let message = v1::RetryJobRequest { tenant: tenant.to_string(), job_id: id };
+pub(crate) async fn retry(app: &App, caller: &Principal, id: String, deadline: Deadline) -> Result<v1::Job> {
+    let message = v1::RetryJobRequest { caller: Some(wire(caller)), job_id: id };
     let answer = app.backends.ingestion.clone().retry_job(request(message, deadline)).await;
     required(answer.map_err(failed(INGESTION))?.into_inner().job, "job").map_err(broken)
 }
@@ -54,10 +54,10 @@ pub(crate) async fn retry(app: &App, tenant: &TenantId, id: String, deadline: De
 /// `NotFound`; within the stream whatever interrupts it.
 pub(crate) async fn follow(
     app: &App,
-    tenant: &TenantId,
+    caller: &Principal,
     id: String,
 ) -> Result<impl Stream<Item = Result<v1::Job>> + Send + use<>> {
-    let message = v1::FollowJobRequest { tenant: tenant.to_string(), job_id: id };
+    let message = v1::FollowJobRequest { caller: Some(wire(caller)), job_id: id };
     let call = request(message, Deadline::after(FOLLOW_TIME));
     let mut ingestion = app.backends.ingestion.clone();
     let answer = app.deadline().run(async { ingestion.follow_job(call).await.map_err(failed(INGESTION)) }).await?;

@@ -1,12 +1,14 @@
 //! Accepting a document: limits and checks, fingerprint, then bytes and job on disk before anybody is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt as _};
-use ragstone_core::ports::{Accepted, Catalog, NewVersion};
-use ragstone_core::{DocumentId, Error, ErrorCode, Metadata, Priority, Result, TenantId, validate_metadata};
+use ragstone_core::ports::{Accepted, Catalog, Idempotency, NewVersion, Write};
+use ragstone_core::{Caller, DocumentId, Error, ErrorCode, Job, Metadata, Priority, Result, validate_metadata};
 use ragstone_text::ChunkConfig;
+use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Config;
@@ -41,6 +43,8 @@ pub(crate) struct Offer {
     pub(crate) if_version: Option<u64>,
     /// How urgent it is among the tenant's.
     pub(crate) priority: Priority,
+    /// Makes offering the same again harmless; empty: none.
+    pub(crate) idempotency_key: String,
 }
 
 /// Accepts documents.
@@ -51,23 +55,26 @@ pub(crate) struct Acceptor {
     max_bytes: usize,
     chunks: ChunkConfig,
     memory: Arc<Semaphore>,
+    /// How long an idempotency key is remembered.
+    keys_last: Duration,
 }
 
 impl Acceptor {
     pub(crate) fn new(catalog: Arc<dyn Catalog>, bodies: Arc<Bodies>, changes: Changes, config: &Config) -> Self {
         let units = (config.max_document_bytes * LARGEST_AT_ONCE).div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
         let memory = Arc::new(Semaphore::new(units));
-        Self { catalog, bodies, changes, max_bytes: config.max_document_bytes, chunks: config.chunks(), memory }
+        let (max_bytes, chunks, keys_last) = (config.max_document_bytes, config.chunks(), config.idempotency_ttl());
+        Self { catalog, bodies, changes, max_bytes, chunks, memory, keys_last }
     }
 
     /// Reads `body` and accepts it as a version. What is refused for its header is refused before its bytes arrive.
     ///
     /// # Errors
     /// `InvalidArgument`, `UnsupportedMediaType`, `TooLarge`, `Unprocessable` (no bytes), `RateLimited` (too many
-    /// large uploads at once), `Conflict`, `StorageFull`.
+    /// large uploads at once), `PermissionDenied`, `Conflict`, `StorageFull`.
     pub(crate) async fn accept(
         &self,
-        tenant: TenantId,
+        caller: Caller,
         offer: Offer,
         body: impl Stream<Item = Result<Bytes>>,
         traceparent: Option<String>,
@@ -77,10 +84,14 @@ impl Acceptor {
         let (body, _memory) = self.collect(body).await?;
         let bytes = body.len() as u64;
         let version = |content_hash: String| {
-            Ok(NewVersion {
+            let document_id = named.map_or_else(|| DocumentId::new(&*content_hash), Ok)?;
+            let asked = request_fingerprint(&offer, &document_id, &content_hash)?;
+            let tenant = caller.tenant().clone();
+            let write = Write { idempotency: self.idempotency(&offer.idempotency_key, asked), caller };
+            let version = NewVersion {
                 fingerprint: fingerprint(&offer, &content_hash, &self.chunks)?,
                 tenant,
-                document_id: named.map_or_else(|| DocumentId::new(&*content_hash), Ok)?,
+                document_id,
                 title: offer.title,
                 media_type: offer.media_type,
                 bytes,
@@ -90,7 +101,8 @@ impl Acceptor {
                 if_version: offer.if_version,
                 traceparent,
                 priority: offer.priority,
-            })
+            };
+            Ok((write, version))
         };
         let accepted = self.bodies.enter(&*self.catalog, body, version).await?;
         let outcome = if accepted.unchanged { "unchanged" } else { "accepted" };
@@ -99,6 +111,32 @@ impl Acceptor {
             self.changes.work_added();
         }
         Ok(accepted)
+    }
+
+    /// Writes a tombstone. `None`: there is nothing to delete.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, `Conflict`, `Unprocessable`, `StorageFull`.
+    pub(crate) async fn delete(
+        &self,
+        caller: Caller,
+        document: &DocumentId,
+        if_version: Option<u64>,
+        idempotency_key: String,
+    ) -> Result<Option<Job>> {
+        check_key(&idempotency_key)?;
+        let asked = hash_of(&[b"delete", document.as_str().as_bytes()]);
+        let write = Write { idempotency: self.idempotency(&idempotency_key, asked), caller };
+        let traceparent = ragstone_telemetry::current_traceparent();
+        let job = self.catalog.delete(&write, document, if_version, traceparent).await?;
+        if job.is_some() {
+            self.changes.work_added();
+        }
+        Ok(job)
+    }
+
+    fn idempotency(&self, key: &str, fingerprint: String) -> Option<Idempotency> {
+        (!key.is_empty()).then(|| Idempotency { key: key.to_owned(), fingerprint, ttl: self.keys_last })
     }
 
     /// The whole body, with the memory it was granted.
@@ -129,6 +167,7 @@ impl Acceptor {
 
 /// The offer in its normal form.
 fn check(mut offer: Offer) -> Result<Offer> {
+    check_key(&offer.idempotency_key)?;
     offer.media_type = offer.media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !ragstone_text::supported(&offer.media_type) {
         let message = format!("documents of type '{}' cannot be read", offer.media_type);
@@ -151,6 +190,10 @@ fn check(mut offer: Offer) -> Result<Offer> {
     Ok(offer)
 }
 
+fn check_key(key: &str) -> Result<()> {
+    if key.is_empty() { Ok(()) } else { Idempotency::check_key(key) }
+}
+
 fn check_name(what: &str, name: &str, limit: usize) -> Result<()> {
     let chars = name.chars().count();
     if chars > limit {
@@ -162,19 +205,33 @@ fn check_name(what: &str, name: &str, limit: usize) -> Result<()> {
     Ok(())
 }
 
-/// Hash of everything that decides what a version looks like to searches. Parts are length-prefixed, so that none can
-/// pass for another.
+/// Hash of everything that decides what a version looks like to searches.
 fn fingerprint(offer: &Offer, content_hash: &str, chunks: &ChunkConfig) -> Result<String> {
-    let json = |e| Error::internal("metadata cannot be written").with_source(e);
     let settings = [u64::from(PIPELINE), chunks.tokens as u64, chunks.overlap as u64].map(u64::to_be_bytes).concat();
-    let metadata = serde_json::to_vec(&offer.metadata).map_err(json)?;
-    let groups = serde_json::to_vec(&offer.groups).map_err(json)?;
-    let parts =
-        [content_hash.as_bytes(), offer.media_type.as_bytes(), offer.title.as_bytes(), &metadata, &groups, &settings];
+    let (metadata, groups) = (json(&offer.metadata)?, json(&offer.groups)?);
+    let (media_type, title) = (offer.media_type.as_bytes(), offer.title.as_bytes());
+    Ok(hash_of(&[content_hash.as_bytes(), media_type, title, &metadata, &groups, &settings]))
+}
+
+/// Hash of everything that was asked for. Not of the settings: they may change between two tries. Nor of the precondition,
+/// which the first try has made untrue.
+fn request_fingerprint(offer: &Offer, document: &DocumentId, content_hash: &str) -> Result<String> {
+    let (metadata, groups) = (json(&offer.metadata)?, json(&offer.groups)?);
+    let (media_type, title) = (offer.media_type.as_bytes(), offer.title.as_bytes());
+    let document = document.as_str().as_bytes();
+    Ok(hash_of(&[b"accept", document, content_hash.as_bytes(), media_type, title, &metadata, &groups]))
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::internal("metadata cannot be written").with_source(e))
+}
+
+/// Parts are length-prefixed, so that none can pass for another.
+fn hash_of(parts: &[&[u8]]) -> String {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
-    Ok(hasher.finalize().to_hex().to_string())
+    hasher.finalize().to_hex().to_string()
 }

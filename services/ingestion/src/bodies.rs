@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
-use ragstone_core::ports::{Accepted, BlobStore, Catalog, Lease, NewVersion};
+use ragstone_core::ports::{Accepted, BlobStore, Catalog, Lease, NewVersion, Write};
 use ragstone_core::{Error, IndexName, Result};
 use tokio::sync::RwLock;
 use tracing::Instrument as _;
@@ -48,11 +48,12 @@ impl Bodies {
         &self,
         catalog: &dyn Catalog,
         body: Bytes,
-        version: impl FnOnce(String) -> Result<NewVersion>,
+        version: impl FnOnce(String) -> Result<(Write, NewVersion)>,
     ) -> Result<Accepted> {
         let _gate = self.gate.read().await;
         let hash = self.blobs.put(body.clone()).await?;
-        let accepted = catalog.accept(version(hash)?).await?;
+        let (write, version) = version(hash)?;
+        let accepted = catalog.accept(&write, version).await?;
         if !self.alone {
             // Another process's sweep may have taken an old copy between the two; now that the catalog names it, none will.
             self.blobs.put(body).await?;

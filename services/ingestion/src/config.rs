@@ -42,6 +42,8 @@ pub struct Config {
     pub attempts: u32,
     /// The largest document that is accepted, in bytes; not more than `extract.max_bytes`.
     pub max_document_bytes: usize,
+    /// How many hours the `Idempotency-Key` of a write is remembered. 1 to 8,760.
+    pub idempotency_ttl_hours: u64,
     /// What extracting a document's text may cost.
     pub extract: ExtractLimits,
     /// The program that parses HTML, PDF and DOCX in a process of its own; without it this program itself.
@@ -65,6 +67,7 @@ impl Default for Config {
             chunk_overlap: 50,
             attempts: 3,
             max_document_bytes: 50 << 20,
+            idempotency_ttl_hours: 24,
             extract: ExtractLimits::default(),
             extract_program: None,
         }
@@ -79,6 +82,10 @@ impl Config {
 
     pub(crate) fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds)
+    }
+
+    pub(crate) fn idempotency_ttl(&self) -> Duration {
+        Duration::from_secs(self.idempotency_ttl_hours * 3_600)
     }
 
     pub(crate) fn chunks(&self) -> ChunkConfig {
@@ -108,6 +115,7 @@ impl ServiceConfig for Config {
             (self.chunk_tokens < 32, "chunk_tokens must be at least 32"),
             (self.chunk_overlap >= self.chunk_tokens, "chunk_overlap must be less than chunk_tokens"),
             (self.max_document_bytes == 0, "max_document_bytes must be at least 1"),
+            (!(1..=8_760).contains(&self.idempotency_ttl_hours), "idempotency_ttl_hours must be 1 to 8760"),
             (
                 self.max_document_bytes > self.extract.max_bytes,
                 "max_document_bytes must not be more than extract.max_bytes",
@@ -135,6 +143,7 @@ mod tests {
             ("lease_seconds", Config { lease_seconds: 2, ..good() }),
             ("chunk_overlap", Config { chunk_overlap: 512, ..good() }),
             ("max_document_bytes", Config { max_document_bytes: 51 << 20, ..good() }),
+            ("idempotency_ttl_hours", Config { idempotency_ttl_hours: 0, ..good() }),
             ("embedding_url", Config { embedding_url: "localhost".into(), ..good() }),
         ];
         for (key, config) in broken {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::Stream;
 use futures::stream::try_unfold;
 use ragstone_core::ports::Catalog;
-use ragstone_core::{Error, Job, JobId, Result, TenantId};
+use ragstone_core::{Caller, Error, Job, JobId, Result};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -55,20 +55,20 @@ async fn change_of(job: JobId, changes: &mut broadcast::Receiver<JobId>) {
 /// The job now and after each change, until it is final. Ends with `Unavailable` when the service stops.
 pub(crate) fn follow(
     catalog: Arc<dyn Catalog>,
-    tenant: TenantId,
+    caller: Caller,
     id: JobId,
     changes: &Changes,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = Result<Job>> + use<> {
     let start = (changes.jobs.subscribe(), None::<Job>);
     try_unfold(start, move |(mut changes, last)| {
-        let (catalog, tenant, shutdown) = (catalog.clone(), tenant.clone(), shutdown.clone());
+        let (catalog, caller, shutdown) = (catalog.clone(), caller.clone(), shutdown.clone());
         async move {
             if last.as_ref().is_some_and(|job| job.status.is_final()) {
                 return Ok(None);
             }
             loop {
-                let job = catalog.job(&tenant, id).await?;
+                let job = catalog.job(&caller, id).await?;
                 let job = job.ok_or_else(|| Error::not_found(format!("there is no job '{id}'")))?;
                 if last.as_ref() != Some(&job) {
                     return Ok(Some((job.clone(), (changes, Some(job)))));

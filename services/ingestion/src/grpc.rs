@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures::stream::try_unfold;
 use futures::{Stream, StreamExt as _};
 use ragstone_core::ports::{Catalog, DocumentFilter, JobFilter, PageRequest};
-use ragstone_core::{DocumentId, Error, KeywordQuery, Result, TenantId};
+use ragstone_core::{DocumentId, Error, KeywordQuery, Result};
 use ragstone_proto::v1::accept_document_request::Part;
 use ragstone_proto::v1::ingestion_service_server::IngestionService;
 use ragstone_proto::v1::{self, DocumentHeader};
-use ragstone_proto::{enum_value, metadata_from_struct, required, uuid_job};
+use ragstone_proto::{caller, enum_value, metadata_from_struct, required, uuid_job};
 use ragstone_rpc::{deadline, error_from, status};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -21,7 +21,7 @@ use crate::follow::{Changes, follow};
 
 /// The longest an upload may take, and anything else but following.
 const UPLOAD_LIMIT: Duration = Duration::from_secs(300);
-const CALL_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// The most hits of one search.
 const MAX_K: u32 = 100;
 /// Items of a page where the caller does not say.
@@ -41,8 +41,8 @@ impl Grpc {
         let Some(Part::Header(header)) = first else {
             return Err(Error::invalid("the first message of an upload must be its header"));
         };
-        let tenant = TenantId::new(header.tenant)?;
-        let offer = offer(required(header.document, "document")?);
+        let caller = caller(header.caller)?;
+        let offer = offer(required(header.document, "document")?, header.idempotency_key);
         let traceparent = ragstone_telemetry::current_traceparent();
         let body = try_unfold(stream, |mut stream| async move {
             match stream.message().await.map_err(error_from)? {
@@ -51,46 +51,51 @@ impl Grpc {
                 Some(_) => Err(Error::invalid("after the header an upload consists of data")),
             }
         });
-        let accepted = self.acceptor.accept(tenant, offer, body, traceparent).await?;
+        let accepted = self.acceptor.accept(caller, offer, body, traceparent).await?;
         Ok(v1::AcceptDocumentResponse { job: Some(accepted.job.into()), unchanged: accepted.unchanged })
     }
 
     async fn tombstone(&self, message: v1::TombstoneDocumentRequest) -> Result<v1::TombstoneDocumentResponse> {
-        let (tenant, document) = names(message.tenant, message.document_id)?;
-        let traceparent = ragstone_telemetry::current_traceparent();
-        let job = self.catalog.delete(&tenant, &document, message.if_version, traceparent).await?;
+        let (caller, document) = (caller(message.caller)?, DocumentId::new(message.document_id)?);
+        let job = self.acceptor.delete(caller, &document, message.if_version, message.idempotency_key).await?;
         let job = job.ok_or_else(|| no_document(&document))?;
-        self.changes.work_added();
         Ok(v1::TombstoneDocumentResponse { job: Some(job.into()) })
     }
 
     async fn document(&self, message: v1::ReadDocumentRequest) -> Result<v1::ReadDocumentResponse> {
-        let (tenant, document) = names(message.tenant, message.document_id)?;
-        let found = self.catalog.document(&tenant, &document).await?.ok_or_else(|| no_document(&document))?;
+        let (caller, document) = (caller(message.caller)?, DocumentId::new(message.document_id)?);
+        let found = self.catalog.document(&caller, &document).await?.ok_or_else(|| no_document(&document))?;
         Ok(v1::ReadDocumentResponse { document: Some(found.into()) })
     }
 
     async fn documents(&self, message: v1::ScanDocumentsRequest) -> Result<v1::ScanDocumentsResponse> {
         let status = enum_value::<v1::DocumentStatus>(message.status, "status")?.into();
         let page = page(message.limit, message.cursor);
-        let tenant = TenantId::new(message.tenant)?;
-        let found = self.catalog.documents(&tenant, DocumentFilter { status }, page).await?;
+        let caller = caller(message.caller)?;
+        let found = self.catalog.documents(&caller, DocumentFilter { status }, page).await?;
         let documents = found.items.into_iter().map(Into::into).collect();
         Ok(v1::ScanDocumentsResponse { documents, next_cursor: found.next_cursor.unwrap_or_default() })
     }
 
     async fn history(&self, message: v1::ReadHistoryRequest) -> Result<v1::ReadHistoryResponse> {
-        let (tenant, document) = names(message.tenant, message.document_id)?;
-        let versions = self.catalog.history(&tenant, &document).await?;
+        let (caller, document) = (caller(message.caller)?, DocumentId::new(message.document_id)?);
+        let versions = self.catalog.history(&caller, &document).await?;
         if versions.is_empty() {
             return Err(no_document(&document));
         }
         Ok(v1::ReadHistoryResponse { versions: versions.into_iter().map(Into::into).collect() })
     }
 
+    async fn text(&self, message: v1::ReadTextRequest) -> Result<v1::ReadTextResponse> {
+        let (caller, document) = (caller(message.caller)?, DocumentId::new(message.document_id)?);
+        let limit = page_size(message.limit);
+        let text = self.catalog.live_text(&caller, &document, message.from, limit).await?;
+        Ok(text.ok_or_else(|| no_document(&document))?.into())
+    }
+
     async fn job(&self, message: v1::ReadJobRequest) -> Result<v1::ReadJobResponse> {
-        let (tenant, id) = (TenantId::new(message.tenant)?, uuid_job(&message.job_id)?);
-        let job = self.catalog.job(&tenant, id).await?;
+        let (caller, id) = (caller(message.caller)?, uuid_job(&message.job_id)?);
+        let job = self.catalog.job(&caller, id).await?;
         let job = job.ok_or_else(|| Error::not_found(format!("there is no job '{id}'")))?;
         Ok(v1::ReadJobResponse { job: Some(job.into()) })
     }
@@ -98,7 +103,7 @@ impl Grpc {
     async fn jobs(&self, message: v1::ScanJobsRequest) -> Result<v1::ScanJobsResponse> {
         let status = enum_value::<v1::JobStatus>(message.status, "status")?.into();
         let page = page(message.limit, message.cursor);
-        let found = self.catalog.jobs(&TenantId::new(message.tenant)?, JobFilter { status }, page).await?;
+        let found = self.catalog.jobs(&caller(message.caller)?, JobFilter { status }, page).await?;
         let jobs = found.items.into_iter().map(Into::into).collect();
         Ok(v1::ScanJobsResponse { jobs, next_cursor: found.next_cursor.unwrap_or_default() })
     }
@@ -118,13 +123,13 @@ impl Grpc {
     }
 
     async fn retry(&self, message: v1::RetryJobRequest) -> Result<v1::RetryJobResponse> {
-        let job = self.catalog.retry(&TenantId::new(message.tenant)?, uuid_job(&message.job_id)?).await?;
+        let job = self.catalog.retry(&caller(message.caller)?, uuid_job(&message.job_id)?).await?;
         self.changes.work_added();
         Ok(v1::RetryJobResponse { job: Some(job.into()) })
     }
 }
 
-fn offer(header: DocumentHeader) -> Offer {
+fn offer(header: DocumentHeader, idempotency_key: String) -> Offer {
     Offer {
         document_id: header.document_id,
         media_type: header.media_type,
@@ -133,16 +138,16 @@ fn offer(header: DocumentHeader) -> Offer {
         groups: header.groups,
         if_version: header.if_version,
         priority: v1::Priority::try_from(header.priority).unwrap_or_default().into(),
+        idempotency_key,
     }
 }
 
-fn names(tenant: String, document: String) -> Result<(TenantId, DocumentId)> {
-    Ok((TenantId::new(tenant)?, DocumentId::new(document)?))
+pub(crate) fn page_size(limit: u32) -> u32 {
+    if limit == 0 { DEFAULT_PAGE } else { limit }
 }
 
-fn page(limit: u32, cursor: String) -> PageRequest {
-    let limit = if limit == 0 { DEFAULT_PAGE } else { limit };
-    PageRequest { limit, cursor: (!cursor.is_empty()).then_some(cursor) }
+pub(crate) fn page(limit: u32, cursor: String) -> PageRequest {
+    PageRequest { limit: page_size(limit), cursor: (!cursor.is_empty()).then_some(cursor) }
 }
 
 fn no_document(document: &DocumentId) -> Error {
@@ -201,6 +206,10 @@ impl IngestionService for Grpc {
         within(request, CALL_LIMIT, |message| self.history(message)).await
     }
 
+    async fn read_text(&self, request: Request<v1::ReadTextRequest>) -> Result<Response<v1::ReadTextResponse>, Status> {
+        within(request, CALL_LIMIT, |message| self.text(message)).await
+    }
+
     async fn read_job(&self, request: Request<v1::ReadJobRequest>) -> Result<Response<v1::ReadJobResponse>, Status> {
         within(request, CALL_LIMIT, |message| self.job(message)).await
     }
@@ -225,9 +234,9 @@ impl IngestionService for Grpc {
         request: Request<v1::FollowJobRequest>,
     ) -> Result<Response<Self::FollowJobStream>, Status> {
         let message = request.into_inner();
-        let tenant = TenantId::new(message.tenant).map_err(status)?;
+        let caller = caller(message.caller).map_err(status)?;
         let id = uuid_job(&message.job_id).map_err(status)?;
-        let states = follow(self.catalog.clone(), tenant, id, &self.changes, self.shutdown.clone());
+        let states = follow(self.catalog.clone(), caller, id, &self.changes, self.shutdown.clone());
         let states = states.map(|state| state.map(|job| v1::FollowJobResponse { job: Some(job.into()) }));
         Ok(Response::new(Box::pin(states.map(|state| state.map_err(status)))))
     }

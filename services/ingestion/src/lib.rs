@@ -2,9 +2,11 @@
 //!
 //! A document's way: `grpc` reads the call, `accept` makes it durable, `worker` leases the job, `pipeline` does the
 //! work with the help of `text`, `targets`, `embed` and `index`, `policy` decides what an error means, `follow` tells who
-//! waits. Beside it: `indexes` changes models and shards while they serve (`admin` is its face), `maintenance` cleans up.
+//! waits. `access` keeps keys, audit log and feedback. Beside it: `indexes` changes models and shards while they serve
+//! (`admin` is its face), `maintenance` cleans up.
 
 mod accept;
+mod access;
 mod admin;
 mod backup;
 mod bodies;
@@ -29,12 +31,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use ragstone_core::ErrorCode;
 use ragstone_core::ports::Catalog;
+use ragstone_proto::v1::access_service_server::AccessServiceServer;
 use ragstone_proto::v1::ingestion_service_server::IngestionServiceServer;
 use ragstone_proto::v1::maintenance_service_server::MaintenanceServiceServer;
-use ragstone_rpc::{Health, Patience, Runtime, Server, Trouble, connect, unusable};
+use ragstone_rpc::{Dialer, Health, Patience, Runtime, Server, Trouble, unusable};
 use ragstone_text::Extractor;
 
 use crate::accept::Acceptor;
+use crate::access::Access;
 use crate::admin::Admin;
 use crate::embed::RemoteEmbedding;
 use crate::follow::Changes;
@@ -61,7 +65,8 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
         Err(error) if error.code == ErrorCode::Cancelled => return Ok(()),
         opened => opened.map_err(unusable("ingestion"))?,
     };
-    let (embedding, retrieval) = (connect(&config.embedding_url)?, connect(&config.retrieval_url)?);
+    let dialer = Dialer::new(&runtime.server).map_err(unusable("server"))?;
+    let (embedding, retrieval) = (dialer.connect(&config.embedding_url)?, dialer.connect(&config.retrieval_url)?);
     let program = match &config.extract_program {
         Some(program) => program.clone(),
         None => std::env::current_exe().context("the path of the running program")?,
@@ -92,6 +97,7 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
     let acceptor = Acceptor::new(catalog.clone(), bodies, changes.clone(), &config);
     let service = Grpc { catalog: catalog.clone(), acceptor, changes, shutdown: shutdown.clone() };
     let server = Server::new(runtime).add_service(IngestionServiceServer::new(service));
+    let server = server.add_service(AccessServiceServer::new(Access(catalog.clone())));
     let outcome = server.add_service(MaintenanceServiceServer::new(Admin(indexes))).serve().await;
     // Also when the port failed.
     shutdown.cancel();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use ragstone_core::ports::{Lease, LeasedJob};
-use ragstone_core::{Error, ErrorCode, Job, JobKind, JobStatus, Result};
+use ragstone_core::{Caller, Error, ErrorCode, Job, JobKind, JobStatus, Result};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -219,7 +219,7 @@ impl Worker {
     /// Writes down what an error means for the job.
     async fn settle(&self, leased: &LeasedJob, error: &Error) -> Result<Step> {
         // The count of now: a stage reached during this try began it anew.
-        let job = self.pipeline.catalog.job(&leased.job.tenant, leased.job.id).await?;
+        let job = self.pipeline.catalog.job(&Caller::internal(leased.job.tenant.clone()), leased.job.id).await?;
         let attempt = job.map_or(leased.job.attempts, |job| job.attempts).max(1);
         let verdict = judge(error, attempt, self.attempts);
         tracing::warn!(error = error.chain(), code = error.code.as_str(), ?verdict, "a try failed");

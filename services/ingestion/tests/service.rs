@@ -179,6 +179,12 @@ struct Service {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
+/// A caller with a group.
+fn ann() -> Option<v1::Caller> {
+    let access = v1::Access { tenant: "t".into(), all_groups: false, groups: vec!["staff".into()] };
+    Some(v1::Caller { access: Some(access), subject: "ann".into(), request_id: "r-1".into() })
+}
+
 impl Service {
     async fn start(data: &Path, peers: &str) -> Self {
         let config = Config {
@@ -207,7 +213,7 @@ impl Service {
     async fn put(&mut self, id: &str, media_type: &str, body: &[u8]) -> Result<v1::AcceptDocumentResponse, Status> {
         let document =
             v1::DocumentHeader { document_id: id.into(), media_type: media_type.into(), ..Default::default() };
-        let header = Part::Header(v1::AcceptHeader { tenant: "t".into(), document: Some(document) });
+        let header = Part::Header(v1::AcceptHeader { caller: ann(), document: Some(document), ..Default::default() });
         let data = body.chunks(1000).map(|piece| Part::Data(piece.to_vec()));
         let parts: Vec<_> =
             std::iter::once(header).chain(data).map(|part| v1::AcceptDocumentRequest { part: Some(part) }).collect();
@@ -216,13 +222,13 @@ impl Service {
 
     /// Follows the job to its end.
     async fn end_of(&mut self, job_id: &str) -> v1::Job {
-        let request = v1::FollowJobRequest { tenant: "t".into(), job_id: job_id.into() };
+        let request = v1::FollowJobRequest { caller: ann(), job_id: job_id.into() };
         let states: Streaming<_> = self.client.follow_job(request).await.unwrap().into_inner();
         states.map(|state| state.unwrap().job.unwrap()).collect::<Vec<_>>().await.pop().unwrap()
     }
 
     async fn document(&mut self, id: &str) -> v1::Document {
-        let request = v1::ReadDocumentRequest { tenant: "t".into(), document_id: id.into() };
+        let request = v1::ReadDocumentRequest { caller: ann(), document_id: id.into() };
         self.client.read_document(request).await.unwrap().into_inner().document.unwrap()
     }
 }
@@ -250,19 +256,24 @@ async fn documents_go_in_are_read_back_survive_a_restart_and_go() {
     let failed = service.end_of(&broken.job_id).await;
     assert_eq!(failed.status(), JobStatus::Failed, "{}", failed.error);
 
-    let request = v1::TombstoneDocumentRequest { tenant: "t".into(), document_id: "page".into(), if_version: Some(1) };
+    let request = v1::TombstoneDocumentRequest {
+        caller: ann(),
+        document_id: "page".into(),
+        if_version: Some(1),
+        ..Default::default()
+    };
     let removal = service.client.tombstone_document(request.clone()).await.unwrap().into_inner().job.unwrap();
     assert_eq!(service.end_of(&removal.job_id).await.status(), JobStatus::Done);
     assert!(peers.staged.lock().unwrap().is_empty());
     let again = service.client.tombstone_document(request).await.unwrap_err();
     assert_eq!(error_from(again).code, ErrorCode::NotFound);
 
-    let scan = v1::ScanDocumentsRequest { tenant: "t".into(), ..Default::default() };
+    let scan = v1::ScanDocumentsRequest { caller: ann(), ..Default::default() };
     let listed = service.client.scan_documents(scan).await.unwrap().into_inner().documents;
     assert_eq!(listed.iter().map(|d| d.document_id.as_str()).collect::<Vec<_>>(), ["broken"]);
-    let scan = v1::ScanJobsRequest { tenant: "t".into(), status: JobStatus::Done.into(), ..Default::default() };
+    let scan = v1::ScanJobsRequest { caller: ann(), status: JobStatus::Done.into(), ..Default::default() };
     assert_eq!(service.client.scan_jobs(scan).await.unwrap().into_inner().jobs.len(), 2);
-    let history = v1::ReadHistoryRequest { tenant: "t".into(), document_id: "page".into() };
+    let history = v1::ReadHistoryRequest { caller: ann(), document_id: "page".into() };
     let history = service.client.read_history(history).await.unwrap().into_inner().versions;
     assert_eq!(history.iter().map(|v| v.version).collect::<Vec<_>>(), [2, 1]);
     service.stop().await;
@@ -280,9 +291,9 @@ async fn refusals_carry_their_code() {
     let headless = v1::AcceptDocumentRequest { part: Some(Part::Data(b"x".to_vec())) };
     let refused = service.client.accept_document(tokio_stream::iter([headless])).await.unwrap_err();
     assert_eq!(error_from(refused).code, ErrorCode::InvalidArgument);
-    let request = v1::ReadJobRequest { tenant: "t".into(), job_id: "7".into() };
+    let request = v1::ReadJobRequest { caller: ann(), job_id: "7".into() };
     assert_eq!(error_from(service.client.read_job(request).await.unwrap_err()).code, ErrorCode::NotFound);
-    let request = v1::ScanJobsRequest { tenant: "t".into(), cursor: "zz".into(), ..Default::default() };
+    let request = v1::ScanJobsRequest { caller: ann(), cursor: "zz".into(), ..Default::default() };
     assert_eq!(error_from(service.client.scan_jobs(request).await.unwrap_err()).code, ErrorCode::InvalidArgument);
 
     // Nobody is there to embed: accepted all the same, and stopping does not wait for it.

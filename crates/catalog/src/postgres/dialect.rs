@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ragstone_core::{DocumentId, JobId, Result, TenantId};
+use ragstone_core::{Access, DocumentId, GroupAccess, JobId, Result, TenantId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Postgres};
 
@@ -45,7 +45,24 @@ macro_rules! elements {
         concat!("json_array_elements(CAST(", $parameter, " AS json))")
     };
 }
-pub(super) use {elements, for_update, new_uuid};
+/// Whether a list of groups in JSON may be read: `all` is true, the list is empty, or it shares one with `mine` (both made
+/// by [`groups`]).
+macro_rules! readable {
+    ($list:literal, $all:literal, $mine:literal) => {
+        concat!(
+            "(",
+            $all,
+            " OR ",
+            $list,
+            " = '[]' OR EXISTS (SELECT 1 FROM json_array_elements(",
+            $list,
+            "::json) has WHERE has.value::text = ANY (",
+            $mine,
+            ")))"
+        )
+    };
+}
+pub(super) use {elements, for_update, new_uuid, readable};
 
 /// Tenants in order of their turns, each with its ranks; the first job that nobody else has locked, and whose document nobody
 /// is changing, is locked and taken. The nested loop keeps the order of `line` and ends with the first row.
@@ -116,6 +133,17 @@ pub(super) async fn lock_indexes(tx: &mut PgConnection, sharing: Sharing) -> Res
     };
     lock.bind(INDEXES).execute(tx).await?;
     Ok(())
+}
+
+/// Whether every group may be read, and else which, as a query takes it: each as JSON, which is how a document's groups are
+/// compared, for a group's name may hold any character.
+pub(super) fn groups(access: &Access) -> Result<(bool, Vec<String>), Failure> {
+    Ok(match &access.groups {
+        GroupAccess::All => (true, Vec::new()),
+        GroupAccess::Groups(groups) => {
+            (false, groups.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?)
+        }
+    })
 }
 
 /// A text as it is stored: U+0000, which PostgreSQL does not take, becomes two other characters.

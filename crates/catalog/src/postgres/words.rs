@@ -3,12 +3,12 @@
 use std::ops::RangeInclusive;
 
 use ragstone_core::ports::VersionText;
-use ragstone_core::{Access, DocumentId, GroupAccess, Result, TenantId};
+use ragstone_core::{Access, DocumentId, Result, TenantId};
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use super::PostgresCatalog;
-use super::dialect::stored;
+use super::dialect::{groups, readable, stored};
 use super::failure::Failure;
 use super::rows::to_int;
 use crate::words::{ChunkWords, searchable, tenant_word, without_accents};
@@ -140,19 +140,13 @@ pub(super) struct Question {
     words: String,
     tenant_word: String,
     all: bool,
-    /// Each as JSON, which is how a document's groups are compared: a group's name may hold any character.
     groups: Vec<String>,
 }
 
 impl Question {
     /// Any of the words.
     pub(super) fn new(asked: &[String], access: &Access) -> Result<Self, Failure> {
-        let (all, groups) = match &access.groups {
-            GroupAccess::All => (true, Vec::new()),
-            GroupAccess::Groups(groups) => {
-                (false, groups.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?)
-            }
-        };
+        let (all, groups) = groups(access)?;
         let tenant_word = format!("'{}'", tenant_word(&access.tenant));
         Ok(Self { tenant: access.tenant.clone(), words: with_plain(asked.join(" ")), tenant_word, all, groups })
     }
@@ -167,7 +161,7 @@ pub(super) async fn matches(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<PgRow>, Failure> {
-    Ok(sqlx::query(
+    Ok(sqlx::query(concat!(
         "WITH asked (config, any_word) AS MATERIALIZED ( \
             SELECT t.config, string_agg('''' || replace(replace(w.lexeme, '\\', '\\\\'), '''', '''''') || '''', ' | ')::tsquery \
             FROM tenant_configs t CROSS JOIN LATERAL unnest(to_tsvector(t.config::regconfig, $1)) w \
@@ -178,10 +172,10 @@ pub(super) async fn matches(
          FROM asked a JOIN chunks c ON c.config = a.config AND c.words @@ ($3::tsquery && a.any_word) \
          JOIN documents d ON d.tenant = c.tenant AND d.document_id = c.document_id AND d.live_version = c.version \
          JOIN versions v ON v.tenant = c.tenant AND v.document_id = c.document_id AND v.version = c.version \
-         WHERE c.tenant = $2 AND ($4 OR v.groups = '[]' \
-             OR EXISTS (SELECT 1 FROM json_array_elements(v.groups::json) has WHERE has.value::text = ANY ($5))) \
-         ORDER BY score DESC, c.document_id, c.chunk_index LIMIT $6 OFFSET $7",
-    )
+         WHERE c.tenant = $2 AND ",
+        readable!("v.groups", "$4", "$5"),
+        " ORDER BY score DESC, c.document_id, c.chunk_index LIMIT $6 OFFSET $7",
+    ))
     .bind(&question.words)
     .bind(question.tenant.as_str())
     .bind(&question.tenant_word)

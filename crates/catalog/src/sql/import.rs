@@ -58,7 +58,8 @@ async fn import_in(
 
 async fn refuse_unless_empty(tx: &mut Connection) -> Result<(), Failure> {
     let filled: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM tenants) OR EXISTS (SELECT 1 FROM documents) OR EXISTS (SELECT 1 FROM indexes)",
+        "SELECT EXISTS (SELECT 1 FROM tenants) OR EXISTS (SELECT 1 FROM documents) OR EXISTS (SELECT 1 FROM indexes) \
+         OR EXISTS (SELECT 1 FROM api_keys) OR EXISTS (SELECT 1 FROM audit_heads)",
     )
     .fetch_one(tx)
     .await?;

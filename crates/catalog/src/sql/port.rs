@@ -5,54 +5,68 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use ragstone_core::ports::{
-    Accepted, Catalog, DocumentFilter, JobFilter, Lease, LeasedJob, LiveDocument, NewVersion, Page, PageRequest,
-    Record, Unfinished, VersionText,
+    Accepted, Catalog, DocumentFilter, JobFilter, Lease, LeasedJob, LiveDocument, LiveText, NewVersion, Page,
+    PageRequest, Record, Unfinished, VersionText, Write,
 };
 use ragstone_core::{
-    Document, DocumentId, DocumentVersion, Error, Hit, Index, IndexName, IndexSpec, Job, JobId, JobKind, JobStatus,
-    KeywordQuery, Result, Stage, TenantId,
+    Caller, Document, DocumentId, DocumentVersion, Error, Hit, Index, IndexName, IndexSpec, Job, JobId, JobKind,
+    JobStatus, KeywordQuery, Result, Stage, TenantId,
 };
 
-use super::{Store, accept, complete, export, import, indexes, keyword, queue, read, work};
+use super::{Store, accept, complete, export, idempotency, import, indexes, keyword, queue, read, work};
 
 #[async_trait]
 impl Catalog for Store {
-    async fn accept(&self, version: NewVersion) -> Result<Accepted> {
-        self.limited(accept::accept(self, version)).await
+    async fn accept(&self, write: &Write, version: NewVersion) -> Result<Accepted> {
+        self.limited(accept::accept(self, write, version)).await
     }
 
     async fn delete(
         &self,
-        tenant: &TenantId,
+        write: &Write,
         document: &DocumentId,
         if_version: Option<u64>,
         traceparent: Option<String>,
     ) -> Result<Option<Job>> {
-        self.limited(accept::delete(self, tenant, document, if_version, traceparent)).await
+        self.limited(accept::delete(self, write, document, if_version, traceparent)).await
     }
 
-    async fn document(&self, tenant: &TenantId, document: &DocumentId) -> Result<Option<Document>> {
-        self.limited(read::document(self, tenant, document)).await
+    async fn forget_idempotency_keys(&self) -> Result<u64> {
+        self.limited(idempotency::sweep(self)).await
     }
 
-    async fn documents(&self, tenant: &TenantId, filter: DocumentFilter, page: PageRequest) -> Result<Page<Document>> {
-        self.limited(read::documents(self, tenant, filter, page)).await
+    async fn document(&self, caller: &Caller, document: &DocumentId) -> Result<Option<Document>> {
+        self.limited(read::document(self, caller, document)).await
     }
 
-    async fn history(&self, tenant: &TenantId, document: &DocumentId) -> Result<Vec<DocumentVersion>> {
-        self.limited(read::history(self, tenant, document)).await
+    async fn documents(&self, caller: &Caller, filter: DocumentFilter, page: PageRequest) -> Result<Page<Document>> {
+        self.limited(read::documents(self, caller, filter, page)).await
     }
 
-    async fn job(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>> {
-        self.limited(read::job(self, tenant, job)).await
+    async fn history(&self, caller: &Caller, document: &DocumentId) -> Result<Vec<DocumentVersion>> {
+        self.limited(read::history(self, caller, document)).await
     }
 
-    async fn jobs(&self, tenant: &TenantId, filter: JobFilter, page: PageRequest) -> Result<Page<Job>> {
-        self.limited(read::jobs(self, tenant, filter, page)).await
+    async fn live_text(
+        &self,
+        caller: &Caller,
+        document: &DocumentId,
+        from: u32,
+        limit: u32,
+    ) -> Result<Option<LiveText>> {
+        self.limited(read::live_text(self, caller, document, from, limit)).await
     }
 
-    async fn retry(&self, tenant: &TenantId, job: JobId) -> Result<Job> {
-        self.limited(queue::retry(self, tenant, job)).await
+    async fn job(&self, caller: &Caller, job: JobId) -> Result<Option<Job>> {
+        self.limited(read::job(self, caller, job)).await
+    }
+
+    async fn jobs(&self, caller: &Caller, filter: JobFilter, page: PageRequest) -> Result<Page<Job>> {
+        self.limited(read::jobs(self, caller, filter, page)).await
+    }
+
+    async fn retry(&self, caller: &Caller, job: JobId) -> Result<Job> {
+        self.limited(queue::retry(self, caller, job)).await
     }
 
     async fn lease(&self, worker: &str, ttl: Duration) -> Result<Option<LeasedJob>> {

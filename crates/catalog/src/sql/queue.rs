@@ -7,14 +7,16 @@
 use std::time::Duration;
 
 use super::Store;
-use super::dialect::{Connection, Row, lock_document_of, may_be_due, next_due, stored};
+use super::audit::{self, Note};
+use super::dialect::{Connection, Row, groups, lock_document_of, may_be_due, next_due, readable, stored};
 use super::end::end;
 use super::failure::Failure;
+use super::read::visible;
 use super::rows::{self, job_columns, to_int, unsigned};
 use super::work::{Held, finish, hold, set_version_status, supersede};
 use crate::clock::millis;
 use ragstone_core::ports::{Lease, LeasedJob};
-use ragstone_core::{DocumentStatus, Error, Job, JobId, JobStatus, Result, TenantId};
+use ragstone_core::{AuditAction, Caller, DocumentStatus, Error, Job, JobId, JobStatus, Result};
 
 /// How often a claim starts anew because another process took the job in between. Each time that one got further.
 const CLAIMS: usize = 16;
@@ -201,22 +203,26 @@ async fn requeue(
     Ok(())
 }
 
-pub(super) async fn retry(store: &Store, tenant: &TenantId, id: JobId) -> Result<Job, Failure> {
+pub(super) async fn retry(store: &Store, caller: &Caller, id: JobId) -> Result<Job, Failure> {
     let mut tx = store.begin().await?;
-    let outcome = retry_in(store, &mut tx, tenant, id).await;
+    let outcome = retry_in(store, &mut tx, caller, id).await;
     end(tx, outcome).await
 }
 
-async fn retry_in(store: &Store, tx: &mut Connection, tenant: &TenantId, id: JobId) -> Result<Job, Failure> {
+async fn retry_in(store: &Store, tx: &mut Connection, caller: &Caller, id: JobId) -> Result<Job, Failure> {
+    let (all, mine) = groups(&caller.access)?;
     lock_document_of(tx, id).await?;
     let row: Row = sqlx::query(concat!(
         "SELECT ",
         job_columns!(),
         ", d.version AS newest FROM jobs j JOIN documents d USING (tenant, document_id) \
-         WHERE j.job_id = $1 AND j.tenant = $2"
+         WHERE j.job_id = $1 AND j.tenant = $2 AND ",
+        visible!("j", "$3", "$4")
     ))
     .bind(id.to_string())
-    .bind(tenant.as_str())
+    .bind(caller.tenant().as_str())
+    .bind(all)
+    .bind(mine)
     .fetch_optional(&mut *tx)
     .await?
     .ok_or_else(|| Error::not_found(format!("there is no job '{id}'")))?;
@@ -244,6 +250,8 @@ async fn retry_in(store: &Store, tx: &mut Connection, tenant: &TenantId, id: Job
     if !maintenance {
         set_version_status(tx, &job, DocumentStatus::Processing, None, now).await?;
     }
+    let note = Note::new(AuditAction::JobRetry, caller, &id.to_string(), now);
+    audit::append(tx, caller.tenant(), &[note]).await?;
     rows::find_job(tx, id).await
 }
 

@@ -49,7 +49,24 @@ macro_rules! elements {
         concat!("json_each(", $parameter, ")")
     };
 }
-pub(super) use {elements, for_update, new_uuid};
+/// Whether a list of groups in JSON may be read: `all` is true, the list is empty, or it shares one with `mine` (both made
+/// by [`groups`]).
+macro_rules! readable {
+    ($list:literal, $all:literal, $mine:literal) => {
+        concat!(
+            "(",
+            $all,
+            " OR ",
+            $list,
+            " = '[]' OR EXISTS (SELECT 1 FROM json_each(",
+            $list,
+            ") has JOIN json_each(",
+            $mine,
+            ") may ON has.value = may.value))"
+        )
+    };
+}
+pub(super) use {elements, for_update, new_uuid, readable};
 
 const NEXT: &str = concat!(
     with_turns!(),
@@ -172,6 +189,14 @@ pub(super) async fn insert_words(
     Ok(())
 }
 
+/// Whether every group may be read, and else which, as a query takes it.
+pub(super) fn groups(access: &Access) -> Result<(bool, String), Failure> {
+    Ok(match &access.groups {
+        GroupAccess::All => (true, "[]".to_owned()),
+        GroupAccess::Groups(groups) => (false, serde_json::to_string(groups)?),
+    })
+}
+
 /// A question as FTS5 takes it.
 pub(super) struct Question {
     tenant: TenantId,
@@ -189,10 +214,7 @@ impl Question {
             let _ = write!(words, "{or}\"{}\"", word.replace('"', "\"\""));
         }
         words.push(')');
-        let (all, groups) = match &access.groups {
-            GroupAccess::All => (true, "[]".to_owned()),
-            GroupAccess::Groups(groups) => (false, serde_json::to_string(groups)?),
-        };
+        let (all, groups) = groups(access)?;
         Ok(Self { tenant: access.tenant.clone(), words, all, groups })
     }
 }
@@ -205,16 +227,16 @@ pub(super) async fn matches(
     limit: i64,
     offset: i64,
 ) -> Result<Vec<SqliteRow>, Failure> {
-    Ok(sqlx::query(
+    Ok(sqlx::query(concat!(
         "SELECT c.document_id, c.version, c.chunk_index, c.content, c.heading_path, c.start_char, c.end_char, c.tokens, \
          v.title, v.metadata, -bm25(chunk_words, 0.0, 2.0, 1.5, 1.0) AS score \
          FROM chunk_words JOIN chunks c ON c.id = chunk_words.rowid \
          JOIN documents d ON d.tenant = c.tenant AND d.document_id = c.document_id AND d.live_version = c.version \
          JOIN versions v ON v.tenant = c.tenant AND v.document_id = c.document_id AND v.version = c.version \
-         WHERE chunk_words MATCH $1 AND c.tenant = $2 AND ($3 OR v.groups = '[]' \
-             OR EXISTS (SELECT 1 FROM json_each(v.groups) has JOIN json_each($4) may ON has.value = may.value)) \
-         ORDER BY score DESC, c.document_id, c.chunk_index LIMIT $5 OFFSET $6",
-    )
+         WHERE chunk_words MATCH $1 AND c.tenant = $2 AND ",
+        readable!("v.groups", "$3", "$4"),
+        " ORDER BY score DESC, c.document_id, c.chunk_index LIMIT $5 OFFSET $6",
+    ))
     .bind(&question.words)
     .bind(question.tenant.as_str())
     .bind(question.all)

@@ -1,19 +1,23 @@
 //! Rows out of one catalog and into another, schemas of earlier versions, reading beside the process that works.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use ragstone_catalog::SqliteCatalog;
 use ragstone_core::ports::{Catalog, Record};
 use ragstone_core::{
-    Access, DocumentStatus, Error, ErrorCode, Filter, GroupAccess, IndexSpec, JobId, JobKind, JobStatus, KeywordQuery,
-    Stage,
+    Access, DocumentStatus, Error, ErrorCode, Feedback, FeedbackCounts, Filter, GroupAccess, IndexSpec, JobId, JobKind,
+    JobStatus, KeywordQuery, Rating, Stage,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Fixture, Place, TTL, contract, document, file, tenant, text, version};
+use crate::audit::answered;
+use crate::idempotency::keyed;
+use crate::ledger::key;
+use crate::support::{Fixture, Place, TTL, asker, by, contract, document, file, member, tenant, text, version};
 
 async fn export(catalog: &dyn Catalog) -> Vec<Record> {
     catalog.export().try_collect().await.unwrap()
@@ -48,10 +52,15 @@ async fn fill(f: &Fixture) -> JobId {
         f.finish(&f.renew(leased).await).await;
     }
     f.catalog.add_index(&spec("b")).await.unwrap();
-    f.catalog.delete(&tenant("t"), &document("ä/gone"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("ä/gone"), None, None).await.unwrap();
     f.work().await.unwrap();
     f.put("done", "newer").await;
-    f.catalog.accept(version("u", "waiting", "x")).await.unwrap();
+    f.catalog.create_key(&asker("t"), key("k1", "t")).await.unwrap();
+    f.catalog.record_answers(vec![answered(member("t", "ann \u{0}", &["staff"]), "q \u{0}")]).await.unwrap();
+    let feedback = Feedback { query_id: "q \u{0}".into(), rating: Rating::Up, comment: "good \u{0} \u{fdd0}".into() };
+    f.catalog.give_feedback(&asker("t"), feedback).await.unwrap();
+    f.catalog.accept(&keyed("k", "x"), version("t", "kept", "x")).await.unwrap();
+    f.catalog.accept(&by("u"), version("u", "waiting", "x")).await.unwrap();
     let running = f.lease().await.unwrap();
     f.catalog.store_text(&running.lease, text(&["half"])).await.unwrap();
     running.job.id
@@ -69,15 +78,31 @@ async fn import_goes_on_where_export_ended(from: Fixture, to: Fixture, back: Fix
     for f in [&to, &back] {
         goes_on(f, running).await;
     }
-    assert!(from.catalog.job(&tenant("t"), running).await.unwrap().unwrap().status == JobStatus::Running);
+    assert!(from.catalog.job(&asker("t"), running).await.unwrap().unwrap().status == JobStatus::Running);
+}
+
+/// Keys, audit log and feedback are there, and go on.
+async fn ledger_goes_on(f: &Fixture) {
+    assert_eq!(f.catalog.find_key("k1").await.unwrap().unwrap().hash, "b3:abc");
+    let check = f.catalog.verify_audit(&tenant("t")).await.unwrap();
+    assert!(check.first_broken.is_none() && check.entries > 5, "{check:?}");
+    assert_eq!(f.catalog.record_answers(vec![answered(asker("t"), "q \u{0}")]).await.unwrap(), 0);
+    assert_eq!(f.catalog.feedback(None, SystemTime::UNIX_EPOCH).await.unwrap(), FeedbackCounts { up: 1, down: 0 });
+    let again = f.catalog.accept(&keyed("k", "x"), version("t", "kept", "x")).await.unwrap();
+    assert_eq!((again.unchanged, again.job.version), (false, 1), "the first answer again");
+    let refused = f.catalog.accept(&keyed("k", "y"), version("t", "kept", "y")).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unprocessable);
+    f.put("kept", "z").await;
+    assert_eq!(f.catalog.verify_audit(&tenant("t")).await.unwrap().entries, check.entries + 1);
 }
 
 async fn goes_on(f: &Fixture, running: JobId) {
+    ledger_goes_on(f).await;
     assert_eq!(f.document("failed").await.error.as_deref(), Some("no \u{0} text \u{fdd0}"));
     assert_eq!((found(&*f.catalog, "gruße").await, found(&*f.catalog, "half").await), (1, 0));
     assert_eq!(f.catalog.corpus_generation(&tenant("t")).await.unwrap(), 3);
     assert_eq!(f.catalog.indexes().await.unwrap().len(), 2);
-    let job = f.catalog.job(&tenant("t"), running).await.unwrap().unwrap();
+    let job = f.catalog.job(&asker("t"), running).await.unwrap().unwrap();
     assert_eq!((job.status, job.stage, job.attempts), (JobStatus::Queued, Stage::Embed, 0));
     let accepted = f.put("ä/gone", "again").await;
     assert_eq!(accepted.job.version, 3, "numbers go on");
@@ -96,7 +121,7 @@ async fn goes_on(f: &Fixture, running: JobId) {
     for id in ["done", "ä/gone"] {
         assert_eq!(f.document(id).await.status, DocumentStatus::Ready);
     }
-    assert_eq!(found(&*f.catalog, "one").await, 1);
+    assert_eq!(found(&*f.catalog, "one").await, 2);
 }
 
 #[tokio::test]
@@ -119,7 +144,7 @@ async fn a_backup_is_one_moment(f: Fixture) {
     let first = rows.next().await.unwrap().unwrap();
     assert_eq!(first.table, "tenants");
     f.put("new", "x").await;
-    f.catalog.delete(&tenant("t"), &document("d299"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("d299"), None, None).await.unwrap();
     let rest: Vec<Record> = rows.try_collect().await.unwrap();
     let of = |table: &str| rest.iter().filter(|record| record.table == table).count();
     assert_eq!((of("documents"), of("versions"), of("jobs")), (300, 300, 300));
@@ -155,7 +180,7 @@ async fn only_whole_rows_that_fit_come_in(f: Fixture) {
         ("value of 'version'", with("documents", &set("version", json!("1")))),
         ("value of 'status'", with("documents", &set("status", json!("lost")))),
         ("value of 'metadata'", with("versions", &set("metadata", json!("[")))),
-        ("'jobs' does not fit", twice),
+        ("'feedback' does not fit", twice),
         ("does not fit", without_versions),
         ("'chunks' does not fit", with("chunks", &set("version", json!(77)))),
     ];
@@ -185,10 +210,10 @@ async fn a_backup_may_read_beside_the_service() {
     let Place::Sqlite(dir) = &f.place else { unreachable!() };
     let beside = SqliteCatalog::open_read_only(&file(dir)).await.unwrap();
     assert_eq!(export(&beside).await, export(&*f.catalog).await);
-    let refused = beside.accept(version("t", "x", "x")).await.unwrap_err();
+    let refused = beside.accept(&by("t"), version("t", "x", "x")).await.unwrap_err();
     assert!(refused.message.contains("reading only"), "{}", refused.chain());
     f.put("after", "x").await;
-    assert!(beside.document(&tenant("t"), &document("after")).await.unwrap().is_some());
+    assert!(beside.document(&asker("t"), &document("after")).await.unwrap().is_some());
     beside.close().await;
     f.put("still", "x").await;
     let none = SqliteCatalog::open_read_only(&dir.path().join("none.db")).await.unwrap_err();
@@ -211,7 +236,7 @@ async fn first_version(dir: &TempDir) {
             metadata, groups, fingerprint, chunks, created_at) VALUES
             ('t', 'live', 1, 'ready', '', 'text/plain', 1, 'h1', 0, '{}', '[]', 'f1', 1, 1),
             ('t', 'live', 2, 'ready', 'Handbook', 'text/plain', 1, 'h2', 1, '{}', '[]', 'f2', 2, 1),
-            ('t', 'going', 1, 'ready', '', 'text/plain', 1, 'h3', 1, '{}', '[]', 'f3', 1, 1),
+            ('t', 'going', 1, 'ready', '', 'text/plain', 1, 'h3', 1, '{}', '[\"staff\"]', 'f3', 1, 1),
             ('t', 'going', 2, 'processing', '', '', 0, '', 0, '{}', '[]', '', 0, 1),
             ('t', 'half', 1, 'processing', '', 'text/plain', 1, 'h4', 1, '{}', '[]', 'f4', 1, 1);
         INSERT INTO chunks VALUES ('t', 'live', 2, 0, 'Grüße an alle', '[]', 0, 13, 3),
@@ -249,11 +274,19 @@ async fn a_catalog_of_the_first_version_is_brought_up_to_date() {
     assert_eq!(jobs, [1, 5, 6, 7, 9]);
     assert!(
         catalog
-            .accept(ragstone_core::ports::NewVersion { fingerprint: "f2".into(), ..version("t", "live", "h2") })
+            .accept(
+                &by("t"),
+                ragstone_core::ports::NewVersion { fingerprint: "f2".into(), ..version("t", "live", "h2") }
+            )
             .await
             .unwrap()
             .unchanged
     );
+    let outsider = member("t", "eve", &[]);
+    for (id, versions) in [("going", 0), ("live", 2)] {
+        let history = catalog.history(&outsider, &document(id)).await.unwrap();
+        assert_eq!(history.len(), versions, "{id}: a deletion is as readable as what it deletes");
+    }
     let removal = catalog.lease("w", TTL).await.unwrap().unwrap();
     assert_eq!((removal.job.kind, removal.job.version), (JobKind::Delete, 2), "removals are urgent now");
     catalog.complete(&removal.lease, &[]).await.unwrap();

@@ -2,7 +2,7 @@
 
 use ragstone_core::{DocumentStatus, Error, ErrorCode, JobStatus, Stage};
 
-use crate::support::{Fixture, TTL, contract, document, tenant, text, version};
+use crate::support::{Fixture, TTL, asker, by, contract, document, tenant, text, version};
 
 async fn text_comes_back_as_it_was_stored(f: Fixture) {
     f.put("d", "a").await;
@@ -14,7 +14,7 @@ async fn text_comes_back_as_it_was_stored(f: Fixture) {
     assert_eq!(f.catalog.text(&leased.lease).await.unwrap(), stored);
     let found = f.document("d").await;
     assert_eq!((found.title.as_str(), found.chunks), ("Found", 2));
-    let job = f.catalog.job(&tenant("t"), leased.job.id).await.unwrap().unwrap();
+    let job = f.catalog.job(&asker("t"), leased.job.id).await.unwrap().unwrap();
     assert_eq!(job.stage, Stage::Embed);
 }
 
@@ -29,7 +29,7 @@ async fn stages_only_go_forward_and_a_job_ends_only_at_the_last(f: Fixture) {
     }
     f.catalog.advance(&leased.lease, Stage::Clean).await.unwrap();
     f.catalog.complete(&leased.lease, &[]).await.unwrap();
-    let job = f.catalog.job(&tenant("t"), leased.job.id).await.unwrap().unwrap();
+    let job = f.catalog.job(&asker("t"), leased.job.id).await.unwrap().unwrap();
     assert_eq!((job.status, job.progress, job.error), (JobStatus::Done, 1.0, None));
 }
 
@@ -43,7 +43,7 @@ async fn each_change_of_the_index_moves_the_generation_of_its_tenant(f: Fixture)
     assert_eq!(generation("t").await, 0);
     f.work().await.unwrap();
     assert_eq!(generation("t").await, 1);
-    f.catalog.delete(&tenant("t"), &document("d"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("d"), None, None).await.unwrap();
     f.work().await.unwrap();
     assert_eq!((generation("t").await, generation("u").await), (2, 0));
 }
@@ -59,9 +59,9 @@ async fn bodies_are_given_up_when_no_version_can_need_them(f: Fixture) {
     assert_eq!(f.work().await.unwrap().1, ["a"]);
     f.put("d", "a").await;
     assert_eq!(f.work().await.unwrap().1, Vec::<String>::new(), "the copy needs b now");
-    f.catalog.delete(&tenant("t"), &document("d"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("d"), None, None).await.unwrap();
     assert_eq!(f.work().await.unwrap().1, ["a"]);
-    f.catalog.delete(&tenant("t"), &document("copy"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("copy"), None, None).await.unwrap();
     assert_eq!(f.work().await.unwrap().1, ["b"]);
 }
 
@@ -79,7 +79,7 @@ async fn the_same_body_in_a_newer_version_stays(f: Fixture) {
     f.work().await.unwrap();
     let mut renamed = version("t", "d", "a");
     renamed.fingerprint = "other title".into();
-    f.catalog.accept(renamed).await.unwrap();
+    f.catalog.accept(&by("t"), renamed).await.unwrap();
     assert_eq!(f.work().await.unwrap().1, Vec::<String>::new());
 }
 
@@ -92,7 +92,7 @@ async fn a_failed_version_leaves_the_older_one_live(f: Fixture) {
     let found = f.document("d").await;
     assert_eq!((found.version, found.live_version, found.status), (2, Some(1), DocumentStatus::Failed));
     assert_eq!(found.error.as_deref(), Some("no text"));
-    let history = f.catalog.history(&tenant("t"), &document("d")).await.unwrap();
+    let history = f.catalog.history(&asker("t"), &document("d")).await.unwrap();
     assert_eq!(history.iter().map(|v| v.status).collect::<Vec<_>>(), [DocumentStatus::Failed, DocumentStatus::Ready]);
     f.put("d", "c").await;
     let (_, mut unused) = f.work().await.unwrap();

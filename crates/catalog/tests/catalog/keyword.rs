@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ragstone_core::ports::{NewVersion, VersionText};
 use ragstone_core::{Access, Chunk, ErrorCode, Filter, GroupAccess, Hit, KeywordQuery, Metadata};
 
-use crate::support::{Fixture, Place, contract, document, tenant, version};
+use crate::support::{Fixture, Place, by, contract, document, tenant, version};
 
 fn chunk(index: u32, content: &str, headings: &[&str]) -> Chunk {
     let heading_path = headings.iter().map(|heading| (*heading).to_owned()).collect();
@@ -20,7 +20,7 @@ fn query(text: &str, k: usize) -> KeywordQuery {
 impl Fixture {
     /// Makes a document live with these chunks.
     async fn live(&self, offer: NewVersion, title: &str, language: &str, chunks: Vec<Chunk>) {
-        self.catalog.accept(offer).await.unwrap();
+        self.catalog.accept(&by(offer.tenant.as_str()), offer).await.unwrap();
         let leased = self.lease().await.unwrap();
         let text = VersionText { title: title.to_owned(), language: Some(language.to_owned()), chunks };
         self.catalog.store_text(&leased.lease, text).await.unwrap();
@@ -143,7 +143,7 @@ async fn only_what_is_live_is_found(f: Fixture) {
     assert_eq!((f.ids("oldword").await.len(), f.ids("newword").await.len()), (1, 0));
     f.finish(&f.renew(leased).await).await;
     assert_eq!((f.ids("oldword").await.len(), f.ids("newword").await.len()), (0, 1));
-    f.catalog.delete(&tenant("t"), &document("d"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("d"), None, None).await.unwrap();
     assert_eq!(f.ids("newword").await.len(), 1, "until it is gone from the indexes");
     f.work().await.unwrap();
     assert!(f.ids("newword").await.is_empty());

@@ -2,11 +2,15 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod accept;
+mod audit;
 mod backup;
 mod complete;
 mod durability;
 mod faults;
+mod groups;
+mod idempotency;
 mod keyword;
+mod ledger;
 mod maintenance;
 mod model;
 mod postgres;

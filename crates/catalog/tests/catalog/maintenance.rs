@@ -6,7 +6,7 @@ use ragstone_core::{
     DocumentStatus, Error, ErrorCode, IndexName, IndexSpec, IndexState, Job, JobKind, JobStatus, Priority, Stage,
 };
 
-use crate::support::{Fixture, TTL, contract, document, tenant, text, version};
+use crate::support::{Fixture, TTL, asker, by, contract, document, tenant, text, version};
 
 fn spec(model: &str) -> IndexSpec {
     IndexSpec::of(model, "1", 384)
@@ -38,7 +38,7 @@ impl Fixture {
 
     async fn all_jobs(&self) -> Vec<Job> {
         let page = PageRequest { limit: 1000, cursor: None };
-        self.catalog.jobs(&tenant("t"), JobFilter::default(), page).await.unwrap().items
+        self.catalog.jobs(&asker("t"), JobFilter::default(), page).await.unwrap().items
     }
 
     async fn states(&self) -> Vec<(String, IndexState)> {
@@ -68,7 +68,7 @@ async fn the_first_index_serves_and_the_next_is_filled(f: Fixture) {
     assert_eq!(f.catalog.text(&leased.lease).await.unwrap(), text(&["one", "two"]));
     let generation = f.catalog.corpus_generation(&tenant("t")).await.unwrap();
     assert!(f.finish_into(&leased, &["b"]).await.is_empty());
-    assert_eq!(f.catalog.job(&tenant("t"), leased.job.id).await.unwrap(), None, "it leaves nothing behind");
+    assert_eq!(f.catalog.job(&asker("t"), leased.job.id).await.unwrap(), None, "it leaves nothing behind");
     assert_eq!(f.catalog.corpus_generation(&tenant("t")).await.unwrap(), generation);
     assert_eq!(f.document("d").await.status, DocumentStatus::Ready);
 
@@ -86,7 +86,7 @@ async fn adding_again_gives_every_document_its_job_again(f: Fixture) {
     for id in ["d", "e", "gone"] {
         f.ingest(id, "x", &["a"]).await;
     }
-    f.catalog.delete(&tenant("t"), &document("gone"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("gone"), None, None).await.unwrap();
     f.work().await.unwrap();
     f.catalog.add_index(&spec("b")).await.unwrap();
     let leased = f.lease().await.unwrap();
@@ -146,7 +146,7 @@ async fn a_rebuild_that_fails_does_not_touch_the_document(f: Fixture) {
     f.catalog.fail(&leased.lease, &error, JobStatus::Dead, TTL).await.unwrap();
     assert_eq!(f.catalog.queue_depth().await.unwrap(), (0, 0, 1), "somebody has to look");
     f.put("d", "y").await;
-    assert_eq!(f.catalog.retry(&tenant("t"), failed.id).await.unwrap().status, JobStatus::Queued);
+    assert_eq!(f.catalog.retry(&asker("t"), failed.id).await.unwrap().status, JobStatus::Queued);
     assert_eq!(f.document("d").await.status, DocumentStatus::Processing);
 }
 
@@ -166,7 +166,7 @@ async fn nothing_confuses_maintenance_with_a_versions_own_job(f: Fixture) {
     f.finish_into(&next, &["a"]).await;
     let rebuild = f.lease().await.unwrap();
     assert_eq!((rebuild.job.kind, rebuild.job.version, rebuild.resumed), (JobKind::Rebuild, 2, false));
-    let removal = f.catalog.delete(&tenant("t"), &document("d"), None, None).await.unwrap().unwrap();
+    let removal = f.catalog.delete(&by("t"), &document("d"), None, None).await.unwrap().unwrap();
     assert_eq!((removal.kind, removal.version), (JobKind::Delete, 3));
     f.catalog.release(&rebuild.lease, None, std::time::Duration::ZERO).await.unwrap();
     assert_eq!(f.lease().await.map(|leased| leased.job.id), Some(removal.id));
@@ -179,7 +179,7 @@ async fn a_removal_ends_what_waits_for_its_document(f: Fixture) {
     }
     f.catalog.add_index(&spec("b")).await.unwrap();
     f.catalog.enqueue(JobKind::Move, &name("a"), &[(tenant("t"), document("d"))]).await.unwrap();
-    f.catalog.delete(&tenant("t"), &document("d"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("d"), None, None).await.unwrap();
     let (removal, _) = f.work().await.unwrap();
     assert_eq!(removal.job.kind, JobKind::Delete);
     let left: Vec<_> = f.all_jobs().await.into_iter().filter(|job| job.kind.is_maintenance()).collect();
@@ -255,8 +255,8 @@ async fn an_index_goes_with_its_jobs(f: Fixture) {
 }
 
 async fn the_most_urgent_job_of_a_tenant_goes_first(f: Fixture) {
-    let offer = |tenant_id: &'static str, id: &'static str, priority| {
-        f.catalog.accept(NewVersion { priority, ..version(tenant_id, id, "x") })
+    let offer = async |tenant_id: &'static str, id: &'static str, priority| {
+        f.catalog.accept(&by(tenant_id), NewVersion { priority, ..version(tenant_id, id, "x") }).await
     };
     for (id, priority) in [("low", Priority::Low), ("normal", Priority::Normal), ("high", Priority::High)] {
         offer("t", id, priority).await.unwrap();
@@ -272,10 +272,10 @@ async fn the_most_urgent_job_of_a_tenant_goes_first(f: Fixture) {
 }
 
 async fn an_urgent_job_that_is_not_due_holds_nobody_up(f: Fixture) {
-    f.catalog.accept(NewVersion { priority: Priority::High, ..version("t", "high", "x") }).await.unwrap();
+    f.catalog.accept(&by("t"), NewVersion { priority: Priority::High, ..version("t", "high", "x") }).await.unwrap();
     let leased = f.lease().await.unwrap();
     f.catalog.release(&leased.lease, Some(&Error::unavailable("away")), TTL).await.unwrap();
-    f.catalog.accept(NewVersion { priority: Priority::Low, ..version("t", "low", "x") }).await.unwrap();
+    f.catalog.accept(&by("t"), NewVersion { priority: Priority::Low, ..version("t", "low", "x") }).await.unwrap();
     assert_eq!(f.lease().await.unwrap().job.document_id.as_str(), "low");
 }
 
@@ -285,21 +285,21 @@ async fn an_older_version_never_comes_back(f: Fixture) {
     f.catalog.store_text(&old.lease, text(&["x"])).await.unwrap();
     f.catalog.advance(&old.lease, Stage::Publish).await.unwrap();
     f.catalog.release(&old.lease, None, std::time::Duration::ZERO).await.unwrap();
-    f.catalog.delete(&tenant("t"), &document("d"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("d"), None, None).await.unwrap();
     let (removal, _) = f.work().await.unwrap();
     assert_eq!(removal.job.kind, JobKind::Delete, "it is more urgent");
     assert!(f.lease().await.is_none(), "the older version is needless now");
     let found = f.document("d").await;
     assert_eq!((found.status, found.live_version), (DocumentStatus::Deleted, None));
-    assert_eq!(f.catalog.job(&tenant("t"), old.job.id).await.unwrap().unwrap().status, JobStatus::Done);
+    assert_eq!(f.catalog.job(&asker("t"), old.job.id).await.unwrap().unwrap().status, JobStatus::Done);
 }
 
 async fn live_documents_come_in_order(f: Fixture) {
     for (t, d) in [("u", "1"), ("t", "ä"), ("t", "b"), ("t", "gone")] {
-        f.catalog.accept(version(t, d, "x")).await.unwrap();
+        f.catalog.accept(&by(t), version(t, d, "x")).await.unwrap();
     }
     while f.work().await.is_some() {}
-    f.catalog.delete(&tenant("t"), &document("gone"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("gone"), None, None).await.unwrap();
     f.work().await.unwrap();
     f.put("waiting", "x").await;
     f.put("b", "y").await;

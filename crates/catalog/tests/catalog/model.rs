@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use ragstone_core::ports::{JobFilter, LeasedJob, PageRequest};
 use ragstone_core::{DocumentStatus, Error, JobKind, JobStatus, Stage};
 
-use crate::support::{Fixture, TTL, document, tenant, text};
+use crate::support::{Fixture, TTL, asker, by, document, text};
 
 const DOCUMENTS: usize = 3;
 const TRIES: u32 = 3;
@@ -75,7 +75,7 @@ impl Model {
                 *expected = Expected { newest: number, removal: false };
             }
             Step::Delete { document: number } => {
-                let job = f.catalog.delete(&tenant("t"), &document(&name(number)), None, None).await.unwrap();
+                let job = f.catalog.delete(&by("t"), &document(&name(number)), None, None).await.unwrap();
                 if let Some(job) = job {
                     let expected = self.documents.get_mut(&number).unwrap();
                     assert_eq!(job.version, expected.newest + 1);
@@ -152,7 +152,7 @@ async fn end_try(f: &Fixture, leased: &LeasedJob) {
 /// What must hold after every step.
 async fn check_invariants(f: &Fixture, model: &Model) {
     let page = PageRequest { limit: 1000, cursor: None };
-    let jobs = f.catalog.jobs(&tenant("t"), JobFilter::default(), page).await.unwrap().items;
+    let jobs = f.catalog.jobs(&asker("t"), JobFilter::default(), page).await.unwrap().items;
     let mut running = HashMap::new();
     for job in &jobs {
         if job.status == JobStatus::Running {
@@ -162,7 +162,7 @@ async fn check_invariants(f: &Fixture, model: &Model) {
     for (number, expected) in &model.documents {
         let found = f.document(&name(*number)).await;
         assert_eq!(found.version, expected.newest);
-        let history = f.catalog.history(&tenant("t"), &found.id).await.unwrap();
+        let history = f.catalog.history(&asker("t"), &found.id).await.unwrap();
         let versions: Vec<_> = history.iter().map(|v| v.version).collect();
         assert_eq!(versions, (1..=expected.newest).rev().collect::<Vec<_>>());
         let job = jobs.iter().find(|job| job.document_id == found.id && job.version == found.version).unwrap();

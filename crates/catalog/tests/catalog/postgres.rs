@@ -14,7 +14,7 @@ use ragstone_testkit::postgres::PostgresServer;
 use tokio::task::JoinSet;
 
 use crate::server::{config, new_catalog};
-use crate::support::{TTL, document, tenant, text, version};
+use crate::support::{TTL, asker, by, document, tenant, text, version};
 
 /// "Processes" on one new database, each with connections of its own.
 async fn processes(count: usize) -> Vec<Arc<PostgresCatalog>> {
@@ -57,7 +57,8 @@ async fn work(catalog: Arc<PostgresCatalog>, worker: String, ttl: Duration) -> V
 async fn two_processes_share_the_work_and_one_that_dies_loses_nothing() {
     let all = processes(3).await;
     for n in 0..300 {
-        all[0].accept(version(["t", "u", "v"][n % 3], &format!("d{n}"), "x")).await.unwrap();
+        let of = ["t", "u", "v"][n % 3];
+        all[0].accept(&by(of), version(of, &format!("d{n}"), "x")).await.unwrap();
     }
     // The third process dies with five jobs in the middle; its leases end by the database's clock.
     let ttl = Duration::from_secs(2);
@@ -83,7 +84,7 @@ async fn two_processes_share_the_work_and_one_that_dies_loses_nothing() {
     assert_eq!((times.len(), done.len()), (300, 300), "each once");
     assert_eq!(all[0].live_count().await.unwrap(), 300);
     let page = PageRequest { limit: 1000, cursor: None };
-    let jobs = all[1].jobs(&tenant("u"), JobFilter { status: Some(JobStatus::Done) }, page).await.unwrap();
+    let jobs = all[1].jobs(&asker("u"), JobFilter { status: Some(JobStatus::Done) }, page).await.unwrap();
     assert_eq!(jobs.items.len(), 100);
     assert_eq!(all[0].corpus_generation(&tenant("t")).await.unwrap(), 100);
 }
@@ -92,10 +93,10 @@ async fn two_processes_share_the_work_and_one_that_dies_loses_nothing() {
 async fn a_small_tenant_does_not_wait_for_a_large_one() {
     let all = processes(2).await;
     for n in 0..200 {
-        all[0].accept(version("large", &format!("d{n}"), "x")).await.unwrap();
+        all[0].accept(&by("large"), version("large", &format!("d{n}"), "x")).await.unwrap();
     }
     for n in 0..20 {
-        all[0].accept(version("small", &format!("d{n}"), "x")).await.unwrap();
+        all[0].accept(&by("small"), version("small", &format!("d{n}"), "x")).await.unwrap();
     }
     let mut workers = JoinSet::new();
     for n in 0..6 {
@@ -113,14 +114,14 @@ async fn of_one_document_never_two_jobs_run() {
     let all = processes(2).await;
     for n in 0..40 {
         let id = format!("d{n}");
-        all[0].accept(version("t", &id, "a")).await.unwrap();
+        all[0].accept(&by("t"), version("t", &id, "a")).await.unwrap();
         let leased = all[0].lease("w", TTL).await.unwrap().unwrap();
         finish(&all[0], &leased).await;
     }
     for n in 0..40 {
         let id = format!("d{n}");
-        all[0].delete(&tenant("t"), &document(&id), None, None).await.unwrap();
-        all[0].accept(version("t", &id, "b")).await.unwrap();
+        all[0].delete(&by("t"), &document(&id), None, None).await.unwrap();
+        all[0].accept(&by("t"), version("t", &id, "b")).await.unwrap();
     }
     let mut workers = JoinSet::new();
     for n in 0..8 {
@@ -134,7 +135,7 @@ async fn of_one_document_never_two_jobs_run() {
     for (id, mut jobs) in order {
         jobs.sort();
         assert_eq!(jobs.iter().map(|(_, version)| *version).collect::<Vec<_>>(), [2, 3], "{id}");
-        let found = all[0].document(&tenant("t"), &document(&id)).await.unwrap().unwrap();
+        let found = all[0].document(&asker("t"), &document(&id)).await.unwrap().unwrap();
         assert_eq!((found.status, found.live_version), (DocumentStatus::Ready, Some(3)));
     }
 }
@@ -147,7 +148,7 @@ async fn versions_of_one_document_accepted_at_once_are_numbered_one_by_one() {
         for n in 0..24 {
             let catalog = Arc::clone(&all[n % 2]);
             let offer = version("t", id, &format!("c{}", n % contents));
-            offers.spawn(async move { catalog.accept(offer).await.unwrap() });
+            offers.spawn(async move { catalog.accept(&by("t"), offer).await.unwrap() });
         }
         let accepted = offers.join_all().await;
         let mut numbers: Vec<u64> = accepted.iter().filter(|a| !a.unchanged).map(|a| a.job.version).collect();
@@ -158,7 +159,7 @@ async fn versions_of_one_document_accepted_at_once_are_numbered_one_by_one() {
     for n in 0..24 {
         let catalog = Arc::clone(&all[n % 2]);
         let offer = NewVersion { if_version: Some(0), ..version("t", "only", &format!("c{n}")) };
-        offers.spawn(async move { catalog.accept(offer).await });
+        offers.spawn(async move { catalog.accept(&by("t"), offer).await });
     }
     let (good, bad): (Vec<_>, Vec<_>) = offers.join_all().await.into_iter().partition(Result::is_ok);
     assert_eq!((good.len(), bad.len()), (1, 23));
@@ -174,7 +175,7 @@ async fn a_document_that_ends_while_an_index_is_added_is_in_it_or_gets_its_job()
     for round in 1..=8 {
         let mut leases = Vec::new();
         for n in 0..12 {
-            all[0].accept(version("t", &format!("d{n}"), &format!("r{round}"))).await.unwrap();
+            all[0].accept(&by("t"), version("t", &format!("d{n}"), &format!("r{round}"))).await.unwrap();
         }
         while let Some(leased) = all[0].lease("w", TTL).await.unwrap() {
             if leased.job.kind == JobKind::Rebuild {
@@ -212,7 +213,10 @@ async fn maintenance_and_ordinary_work_do_not_wait_for_each_other_in_a_circle() 
         let catalog = Arc::clone(&all[n % 2]);
         racing.spawn(async move {
             for round in 0..25 {
-                catalog.accept(version("t", &format!("d{}", round % 5), &format!("{n}/{round}"))).await.unwrap();
+                catalog
+                    .accept(&by("t"), version("t", &format!("d{}", round % 5), &format!("{n}/{round}")))
+                    .await
+                    .unwrap();
                 while let Some(leased) = catalog.lease("w", TTL).await.unwrap() {
                     let written = leased.index.clone().into_iter().collect::<Vec<_>>();
                     if leased.job.stage < Stage::Embed {
@@ -252,7 +256,7 @@ async fn maintenance_and_ordinary_work_do_not_wait_for_each_other_in_a_circle() 
 #[tokio::test]
 async fn leases_of_others_are_left_alone() {
     let all = processes(2).await;
-    all[0].accept(version("t", "d", "x")).await.unwrap();
+    all[0].accept(&by("t"), version("t", "d", "x")).await.unwrap();
     let leased = all[0].lease("w", TTL).await.unwrap().unwrap();
     assert_eq!(all[1].release_all_leases().await.unwrap(), 0);
     assert!(all[1].lease("w", TTL).await.unwrap().is_none());
@@ -286,19 +290,19 @@ async fn reads_go_to_the_replica_while_it_answers() {
     let replica = primary.replica().await.unwrap();
     let config = PostgresConfig { read_url: replica.url(&database).into(), ..config(&primary.url(&database)) };
     let catalog = PostgresCatalog::open(&config).await.unwrap();
-    catalog.accept(version("t", "old", "x")).await.unwrap();
+    catalog.accept(&by("t"), version("t", "old", "x")).await.unwrap();
     let leased = catalog.lease("w", TTL).await.unwrap().unwrap();
     finish(&catalog, &leased).await;
     primary.wait_for(&replica).await.unwrap();
     assert_eq!(hits(&catalog).await, 1);
 
     replica.sql("postgres", "SELECT pg_wal_replay_pause()").await.unwrap();
-    let accepted = catalog.accept(version("t", "new", "y")).await.unwrap();
-    let (t, new) = (tenant("t"), document("new"));
+    let accepted = catalog.accept(&by("t"), version("t", "new", "y")).await.unwrap();
+    let (t, new) = (asker("t"), document("new"));
     assert_eq!(catalog.document(&t, &new).await.unwrap(), None, "the replica does not have it yet");
     assert!(catalog.history(&t, &new).await.unwrap().is_empty());
     assert!(catalog.job(&t, accepted.job.id).await.unwrap().is_some(), "single jobs come from the primary");
-    assert!(catalog.accept(version("t", "new", "y")).await.unwrap().unchanged, "so do decisions");
+    assert!(catalog.accept(&by("t"), version("t", "new", "y")).await.unwrap().unchanged, "so do decisions");
     let leased = catalog.lease("w", TTL).await.unwrap().unwrap();
     finish(&catalog, &leased).await;
     assert_eq!((catalog.live_count().await.unwrap(), hits(&catalog).await), (2, 1));
@@ -331,13 +335,13 @@ async fn a_server_that_comes_back_has_everything_acknowledged() {
     };
     let catalog = PostgresCatalog::open(&config).await.unwrap();
     for n in 0..20 {
-        catalog.accept(version("t", &format!("d{n}"), "x")).await.unwrap();
+        catalog.accept(&by("t"), version("t", &format!("d{n}"), "x")).await.unwrap();
     }
     server.kill().await.unwrap();
     let refused = catalog.check().await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable);
     assert!(refused.message.contains("ingestion.postgres.url: the server 127.0.0.1:"), "{refused}");
-    let refused = catalog.accept(version("t", "lost", "x")).await.unwrap_err();
+    let refused = catalog.accept(&by("t"), version("t", "lost", "x")).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable, "{}", refused.chain());
     let refused = PostgresCatalog::open(&config).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Unavailable);
@@ -345,11 +349,11 @@ async fn a_server_that_comes_back_has_everything_acknowledged() {
     server.start_again().await.unwrap();
     catalog.check().await.unwrap();
     let page = PageRequest { limit: 1000, cursor: None };
-    assert_eq!(catalog.jobs(&tenant("t"), JobFilter::default(), page).await.unwrap().items.len(), 20);
+    assert_eq!(catalog.jobs(&asker("t"), JobFilter::default(), page).await.unwrap().items.len(), 20);
 
     // One that only hangs: every call ends, whether it hangs from the start or in the middle.
     server.stall().await.unwrap();
-    in_time(catalog.accept(version("t", "stalled", "x"))).await;
+    in_time(catalog.accept(&by("t"), version("t", "stalled", "x"))).await;
     server.resume().await.unwrap();
     catalog.check().await.unwrap();
     let catalog = Arc::new(catalog);
@@ -360,7 +364,7 @@ async fn a_server_that_comes_back_has_everything_acknowledged() {
     let waiting =
         |granted: &str| format!("SELECT count(*) FROM pg_locks WHERE relation = 'tenants'::regclass AND {granted}");
     until(&server, &database, &waiting("granted AND mode = 'AccessExclusiveLock'")).await;
-    let call = tokio::spawn(async move { in_time(catalog.accept(version("t", "stuck", "x"))).await });
+    let call = tokio::spawn(async move { in_time(catalog.accept(&by("t"), version("t", "stuck", "x"))).await });
     until(&server, &database, &waiting("NOT granted")).await;
     server.stall().await.unwrap();
     let refused = call.await.unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ragstone_core::ports::{JobFilter, PageRequest};
 use ragstone_core::{DocumentStatus, Error, ErrorCode, JobStatus, Stage};
 
-use crate::support::{Fixture, TTL, contract, document, tenant, text, version};
+use crate::support::{Fixture, TTL, asker, by, contract, document, text, version};
 
 async fn a_leased_job_carries_what_a_worker_needs(f: Fixture) {
     assert!(f.lease().await.is_none());
@@ -21,7 +21,7 @@ async fn a_leased_job_carries_what_a_worker_needs(f: Fixture) {
 
 async fn oldest_first_and_fair_between_tenants(f: Fixture) {
     for (t, d) in [("a", "1"), ("a", "2"), ("a", "3"), ("b", "1"), ("b", "2"), ("c", "1")] {
-        f.catalog.accept(version(t, d, "x")).await.unwrap();
+        f.catalog.accept(&by(t), version(t, d, "x")).await.unwrap();
     }
     let mut order = Vec::new();
     while let Some(leased) = f.lease().await {
@@ -98,7 +98,7 @@ async fn a_failed_try_waits_and_the_last_one_ends_it(f: Fixture) {
     let dead = f.document("d").await;
     assert_eq!((dead.status, dead.error.as_deref()), (DocumentStatus::Failed, Some("boom")));
 
-    let again = f.catalog.retry(&tenant("t"), id).await.unwrap();
+    let again = f.catalog.retry(&asker("t"), id).await.unwrap();
     assert_eq!((again.status, again.attempts, again.error), (JobStatus::Queued, 0, None));
     assert_eq!(f.document("d").await.status, DocumentStatus::Processing);
     f.work().await.unwrap();
@@ -109,13 +109,13 @@ async fn a_failed_try_waits_and_the_last_one_ends_it(f: Fixture) {
 async fn only_failed_jobs_of_the_newest_version_can_be_retried(f: Fixture) {
     let old = f.put("d", "a").await.job.id;
     let code = |result: Result<_, Error>| result.map(|_| ()).unwrap_err().code;
-    assert_eq!(code(f.catalog.retry(&tenant("t"), old).await), ErrorCode::Conflict, "queued");
+    assert_eq!(code(f.catalog.retry(&asker("t"), old).await), ErrorCode::Conflict, "queued");
     let leased = f.lease().await.unwrap();
     f.catalog.fail(&leased.lease, &Error::internal("x"), JobStatus::Dead, TTL).await.unwrap();
     f.put("d", "b").await;
-    assert_eq!(code(f.catalog.retry(&tenant("t"), old).await), ErrorCode::Conflict, "newer version");
+    assert_eq!(code(f.catalog.retry(&asker("t"), old).await), ErrorCode::Conflict, "newer version");
     assert_eq!(f.catalog.queue_depth().await.unwrap(), (1, 0, 0), "a dead job of an old version is history");
-    assert_eq!(code(f.catalog.retry(&tenant("t"), ragstone_core::JobId::generate()).await), ErrorCode::NotFound);
+    assert_eq!(code(f.catalog.retry(&asker("t"), ragstone_core::JobId::generate()).await), ErrorCode::NotFound);
 }
 
 async fn a_released_try_does_not_count(f: Fixture) {
@@ -126,7 +126,7 @@ async fn a_released_try_does_not_count(f: Fixture) {
         let away = Error::unavailable("embedding is away");
         f.catalog.release(&leased.lease, Some(&away), Duration::from_secs(1)).await.unwrap();
         assert!(f.lease().await.is_none());
-        assert_eq!(f.catalog.job(&tenant("t"), leased.job.id).await.unwrap().unwrap().error.unwrap(), away.message);
+        assert_eq!(f.catalog.job(&asker("t"), leased.job.id).await.unwrap().unwrap().error.unwrap(), away.message);
         f.time.pass(Duration::from_secs(1));
     }
     let leased = f.lease().await.unwrap();
@@ -182,7 +182,8 @@ async fn a_superseded_try_does_not_return_to_the_queue(f: Fixture) {
 async fn many_workers_do_each_job_once(f: Fixture) {
     let f = Arc::new(f);
     for n in 0..200 {
-        f.catalog.accept(version(["t", "u", "v"][n % 3], &format!("d{n}"), "x")).await.unwrap();
+        let of = ["t", "u", "v"][n % 3];
+        f.catalog.accept(&by(of), version(of, &format!("d{n}"), "x")).await.unwrap();
     }
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..8 {
@@ -200,9 +201,9 @@ async fn many_workers_do_each_job_once(f: Fixture) {
     assert_eq!(done.iter().collect::<HashSet<_>>().len(), 200);
     assert_eq!(f.catalog.queue_depth().await.unwrap(), (0, 0, 0));
     let page = PageRequest { limit: 1000, cursor: None };
-    let jobs = f.catalog.jobs(&tenant("u"), JobFilter { status: Some(JobStatus::Done) }, page).await.unwrap();
+    let jobs = f.catalog.jobs(&asker("u"), JobFilter { status: Some(JobStatus::Done) }, page).await.unwrap();
     assert_eq!(jobs.items.len(), 67);
-    assert_eq!(f.catalog.document(&tenant("v"), &document("d2")).await.unwrap().unwrap().status, DocumentStatus::Ready);
+    assert_eq!(f.catalog.document(&asker("v"), &document("d2")).await.unwrap().unwrap().status, DocumentStatus::Ready);
 }
 
 contract! {

@@ -3,7 +3,7 @@
 use ragstone_core::ports::{DocumentFilter, JobFilter, PageRequest};
 use ragstone_core::{DocumentStatus, ErrorCode, JobStatus};
 
-use crate::support::{Fixture, contract, document, tenant};
+use crate::support::{Fixture, asker, by, contract, document};
 
 fn page(limit: u32, cursor: Option<String>) -> PageRequest {
     PageRequest { limit, cursor }
@@ -14,7 +14,7 @@ async fn documents_page_by_id_without_gaps(f: Fixture) {
         f.put(id, "x").await;
     }
     while f.work().await.is_some() {}
-    f.catalog.delete(&tenant("t"), &document("e"), None, None).await.unwrap();
+    f.catalog.delete(&by("t"), &document("e"), None, None).await.unwrap();
     f.work().await.unwrap();
     f.put("b", "y").await;
     let all = |filter: DocumentFilter| {
@@ -22,7 +22,7 @@ async fn documents_page_by_id_without_gaps(f: Fixture) {
         async move {
             let (mut ids, mut cursor) = (Vec::new(), None);
             loop {
-                let next = catalog.documents(&tenant("t"), filter.clone(), page(2, cursor)).await.unwrap();
+                let next = catalog.documents(&asker("t"), filter.clone(), page(2, cursor)).await.unwrap();
                 assert!(next.items.len() <= 2);
                 ids.extend(next.items.into_iter().map(|d| d.id.to_string()));
                 cursor = next.next_cursor;
@@ -47,25 +47,25 @@ async fn jobs_page_newest_first(f: Fixture) {
     }
     ids.reverse();
     f.work().await.unwrap();
-    let first = f.catalog.jobs(&tenant("t"), JobFilter::default(), page(3, None)).await.unwrap();
-    let second = f.catalog.jobs(&tenant("t"), JobFilter::default(), page(3, first.next_cursor)).await.unwrap();
+    let first = f.catalog.jobs(&asker("t"), JobFilter::default(), page(3, None)).await.unwrap();
+    let second = f.catalog.jobs(&asker("t"), JobFilter::default(), page(3, first.next_cursor)).await.unwrap();
     let found: Vec<_> = first.items.iter().chain(&second.items).map(|job| job.id).collect();
     assert_eq!((found, second.next_cursor), (ids.clone(), None));
     let done = JobFilter { status: Some(JobStatus::Done) };
-    let done = f.catalog.jobs(&tenant("t"), done, page(1, None)).await.unwrap();
+    let done = f.catalog.jobs(&asker("t"), done, page(1, None)).await.unwrap();
     assert_eq!((done.items[0].id, done.items.len(), done.next_cursor), (ids[4], 1, None));
 }
 
 async fn nonsense_is_refused(f: Fixture) {
     let bad = [page(0, None), page(1001, None), page(1, Some("zz".into())), page(1, Some("ff".into()))];
     for page in bad {
-        let documents = f.catalog.documents(&tenant("t"), DocumentFilter::default(), page.clone()).await;
+        let documents = f.catalog.documents(&asker("t"), DocumentFilter::default(), page.clone()).await;
         assert_eq!(documents.unwrap_err().code, ErrorCode::InvalidArgument, "{page:?}");
-        let jobs = f.catalog.jobs(&tenant("t"), JobFilter::default(), page.clone()).await;
+        let jobs = f.catalog.jobs(&asker("t"), JobFilter::default(), page.clone()).await;
         assert_eq!(jobs.unwrap_err().code, ErrorCode::InvalidArgument, "{page:?}");
     }
     let not_a_number = page(1, Some("7a7a".into()));
-    let jobs = f.catalog.jobs(&tenant("t"), JobFilter::default(), not_a_number).await;
+    let jobs = f.catalog.jobs(&asker("t"), JobFilter::default(), not_a_number).await;
     assert_eq!(jobs.unwrap_err().code, ErrorCode::InvalidArgument);
 }
 

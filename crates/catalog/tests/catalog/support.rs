@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ragstone_catalog::{Clock, PostgresCatalog, PostgresConfig, SqliteCatalog};
-use ragstone_core::ports::{Accepted, Catalog, LeasedJob, NewVersion, VersionText};
-use ragstone_core::{Chunk, Document, DocumentId, Metadata, Priority, Stage, TenantId};
+use ragstone_core::ports::{Accepted, Catalog, LeasedJob, NewVersion, VersionText, Write};
+use ragstone_core::{Access, Caller, Chunk, Document, DocumentId, GroupAccess, Metadata, Priority, Stage, TenantId};
 use tempfile::TempDir;
 
 use crate::server;
@@ -106,7 +106,7 @@ impl Fixture {
     }
 
     pub(crate) async fn put(&self, document: &str, content: &str) -> Accepted {
-        self.catalog.accept(version("t", document, content)).await.unwrap()
+        self.catalog.accept(&by("t"), version("t", document, content)).await.unwrap()
     }
 
     pub(crate) async fn lease(&self) -> Option<LeasedJob> {
@@ -140,12 +140,12 @@ impl Fixture {
 
     /// The leased job as the catalog has it now.
     pub(crate) async fn renew(&self, leased: LeasedJob) -> LeasedJob {
-        let job = self.catalog.job(&leased.job.tenant, leased.job.id).await.unwrap().unwrap();
+        let job = self.catalog.job(&asker(leased.job.tenant.as_str()), leased.job.id).await.unwrap().unwrap();
         LeasedJob { job, ..leased }
     }
 
     pub(crate) async fn document(&self, id: &str) -> Document {
-        self.catalog.document(&tenant("t"), &document(id)).await.unwrap().unwrap()
+        self.catalog.document(&asker("t"), &document(id)).await.unwrap().unwrap()
     }
 }
 
@@ -160,6 +160,23 @@ pub(crate) fn tenant(id: &str) -> TenantId {
 
 pub(crate) fn document(id: &str) -> DocumentId {
     DocumentId::new(id).unwrap()
+}
+
+/// Somebody of a tenant who may read everything.
+pub(crate) fn asker(tenant_id: &str) -> Caller {
+    Caller::internal(tenant(tenant_id))
+}
+
+/// Somebody with these groups.
+pub(crate) fn member(tenant_id: &str, subject: &str, groups: &[&str]) -> Caller {
+    let groups = GroupAccess::Groups(groups.iter().map(|group| (*group).to_owned()).collect());
+    let access = Access { tenant: tenant(tenant_id), groups };
+    Caller { access, subject: subject.to_owned(), request_id: "r-1".to_owned() }
+}
+
+/// A write of somebody who may do everything.
+pub(crate) fn by(tenant_id: &str) -> Write {
+    Write::by(asker(tenant_id))
 }
 
 /// A version whose hash and fingerprint are its content.

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use super::Ledger;
 use crate::{
-    Chunk, Document, DocumentId, DocumentStatus, DocumentVersion, Error, Hit, Index, IndexName, IndexSpec, Job, JobId,
-    JobKind, JobStatus, KeywordQuery, Metadata, Priority, Result, Stage, TenantId,
+    Caller, Chunk, Document, DocumentId, DocumentStatus, DocumentVersion, Error, Hit, Index, IndexName, IndexSpec, Job,
+    JobId, JobKind, JobStatus, KeywordQuery, Metadata, Priority, Result, Stage, TenantId,
 };
 
 /// A version to accept.
@@ -39,6 +40,50 @@ pub struct NewVersion {
     pub traceparent: Option<String>,
     /// How urgent its job is among the tenant's.
     pub priority: Priority,
+}
+
+/// A promise that sending the same write again does nothing more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The writer's name for this write, within the tenant.
+    pub key: String,
+    /// Hash of everything that was asked for: the same key with another one is refused.
+    pub fingerprint: String,
+    /// How long the key is remembered.
+    pub ttl: Duration,
+}
+
+impl Idempotency {
+    /// The longest key.
+    const MAX_KEY: usize = 255;
+
+    /// Checks a key.
+    ///
+    /// # Errors
+    /// `InvalidArgument` unless it has 1 to 255 visible ASCII characters.
+    pub fn check_key(key: &str) -> Result<()> {
+        if (1..=Self::MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("an idempotency key has 1 to {} visible ASCII characters", Self::MAX_KEY)))
+    }
+}
+
+/// Who writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Who it is.
+    pub caller: Caller,
+    /// Where the same may be sent twice.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Write {
+    /// A write that does not care about being sent twice.
+    #[must_use]
+    pub fn by(caller: Caller) -> Self {
+        Self { caller, idempotency: None }
+    }
 }
 
 /// What became of a version that was offered.
@@ -117,6 +162,19 @@ pub struct VersionText {
     pub chunks: Vec<Chunk>,
 }
 
+/// A part of the text that searches find of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveText {
+    /// The live version.
+    pub version: u64,
+    /// Its title.
+    pub title: String,
+    /// How many chunks it has.
+    pub total: u32,
+    /// Some of them, in order.
+    pub chunks: Vec<Chunk>,
+}
+
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
@@ -150,51 +208,74 @@ pub struct JobFilter {
 }
 
 /// Documents, versions, chunk texts and jobs. Every change is on disk when its call returns.
+///
+/// A caller sees a document when they may read both its newest and its live version, and a version or a job when they may
+/// read its version too: what a version says to a few stays with them when a later one is for everybody. A deletion is as
+/// readable as what it deletes. What a caller may not see is, to them, not there.
 #[async_trait]
-pub trait Catalog: Send + Sync {
-    /// Assigns the next version and enqueues its job, in one transaction. A newer version makes the waiting jobs of
-    /// older ones needless.
+pub trait Catalog: Ledger + Send + Sync {
+    /// Assigns the next version and enqueues its job, in one transaction, which also notes it in the audit log and keeps the
+    /// idempotency key. A newer version makes the waiting jobs of older ones needless. A key that was used for the same
+    /// before gets the first answer again, with the job as it stands now; one that is being used waits for the outcome.
     ///
     /// # Errors
-    /// `Conflict` when `if_version` does not hold; `StorageFull`.
-    async fn accept(&self, version: NewVersion) -> Result<Accepted>;
+    /// `Conflict` when `if_version` does not hold; `PermissionDenied` when there is such a document and the writer may not
+    /// read it; `Unprocessable` when the idempotency key was used for something else; `StorageFull`. No error is remembered
+    /// for a key.
+    async fn accept(&self, write: &Write, version: NewVersion) -> Result<Accepted>;
 
-    /// Writes a tombstone (the next version, without content) and enqueues the removal. `None` when there is no such
-    /// document or it is already deleted.
+    /// Writes a tombstone (the next version, without content) and enqueues the removal; audit log and idempotency key as
+    /// with [`Self::accept`]. `None` when there is no such document for the writer or it is already deleted.
     ///
     /// # Errors
-    /// `Conflict` when `if_version` is given and is not the newest version.
+    /// `Conflict` when `if_version` is given and is not the newest version; `Unprocessable` as with [`Self::accept`].
     async fn delete(
         &self,
-        tenant: &TenantId,
+        write: &Write,
         document: &DocumentId,
         if_version: Option<u64>,
         traceparent: Option<String>,
     ) -> Result<Option<Job>>;
 
+    /// Forgets idempotency keys whose time is over; how many.
+    async fn forget_idempotency_keys(&self) -> Result<u64>;
+
     /// The document, deleted ones included.
-    async fn document(&self, tenant: &TenantId, document: &DocumentId) -> Result<Option<Document>>;
+    async fn document(&self, caller: &Caller, document: &DocumentId) -> Result<Option<Document>>;
 
     /// Documents by id.
     ///
     /// # Errors
     /// `InvalidArgument` for a cursor that is none.
-    async fn documents(&self, tenant: &TenantId, filter: DocumentFilter, page: PageRequest) -> Result<Page<Document>>;
+    async fn documents(&self, caller: &Caller, filter: DocumentFilter, page: PageRequest) -> Result<Page<Document>>;
 
     /// All versions, newest first; empty when there is no such document.
-    async fn history(&self, tenant: &TenantId, document: &DocumentId) -> Result<Vec<DocumentVersion>>;
+    async fn history(&self, caller: &Caller, document: &DocumentId) -> Result<Vec<DocumentVersion>>;
 
-    /// The job, when it is this tenant's.
-    async fn job(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>>;
+    /// Chunks of the live version from the chunk `from` on, at most `limit` (1 to 1,000); `None` when none is live.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for another limit.
+    async fn live_text(
+        &self,
+        caller: &Caller,
+        document: &DocumentId,
+        from: u32,
+        limit: u32,
+    ) -> Result<Option<LiveText>>;
+
+    /// The job, when the caller may see it.
+    async fn job(&self, caller: &Caller, job: JobId) -> Result<Option<Job>>;
 
     /// Jobs, newest first.
-    async fn jobs(&self, tenant: &TenantId, filter: JobFilter, page: PageRequest) -> Result<Page<Job>>;
+    async fn jobs(&self, caller: &Caller, filter: JobFilter, page: PageRequest) -> Result<Page<Job>>;
 
-    /// Puts a `dead` or `failed` job of the newest version, or of maintenance, back in the queue with its tries reset.
+    /// Puts a `dead` or `failed` job of the newest version, or of maintenance, back in the queue with its tries reset, and
+    /// notes it in the audit log.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when it is in another state or a newer version exists.
-    async fn retry(&self, tenant: &TenantId, job: JobId) -> Result<Job>;
+    async fn retry(&self, caller: &Caller, job: JobId) -> Result<Job>;
 
     /// Leases the next due job for `ttl`, expired leases included: tenants take turns, and of one tenant the most urgent
     /// job goes first, then the one that has been due longest. At most one job of a document runs at a time.

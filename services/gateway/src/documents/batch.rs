@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::fmt;
 
 use futures::{StreamExt as _, stream};
-use ragstone_core::{Error, ErrorCode, Priority, Result, TenantId};
+use ragstone_core::{Error, ErrorCode, Principal, Priority, Result};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::NewDocument;
 use super::envelope::Envelope;
+use super::{NewDocument, Put};
 use crate::app::App;
 use crate::extract::parse_json;
 
@@ -97,16 +97,28 @@ fn checked(items: Vec<Result<Envelope>>) -> Result<Batch> {
     Ok(items.into_iter().map(open).collect())
 }
 
-/// Stores what is a document; one result for each item, in order. A bulk load lets single documents go first.
+/// Stores what is a document; one result for each item, in order. A bulk load lets single documents go first. Each item has
+/// an idempotency key of its own, made of the batch's `key` and its place, when there is one.
 pub(crate) async fn put_all(
     app: &App,
-    tenant: &TenantId,
+    caller: &Principal,
     batch: Batch,
+    key: &str,
     deadline: Deadline,
 ) -> Vec<Result<v1::PutDocumentResponse>> {
-    let put =
-        |item: Result<NewDocument>| async move { super::put(app, tenant, item?, None, Priority::Low, deadline).await };
-    stream::iter(batch).map(put).buffered(CONCURRENCY).collect().await
+    let put = |(place, item): (usize, Result<NewDocument>)| async move {
+        let idempotency_key = item_key(key, place);
+        let how = Put { if_version: None, priority: Priority::Low, idempotency_key };
+        super::put(app, caller, item?, how, deadline).await
+    };
+    stream::iter(batch).enumerate().map(put).buffered(CONCURRENCY).collect().await
+}
+
+/// The longest key of a batch: room is left for the place.
+pub(crate) const MAX_KEY: usize = 250;
+
+fn item_key(key: &str, place: usize) -> String {
+    if key.is_empty() { String::new() } else { format!("{key}#{place}") }
 }
 
 #[cfg(test)]

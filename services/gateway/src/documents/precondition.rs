@@ -1,7 +1,8 @@
 //! `If-Match` and `If-None-Match` on writes.
 
 use http::{HeaderMap, HeaderName, header};
-use ragstone_core::{DocumentId, Error, ErrorCode, Result, TenantId};
+use ragstone_core::ports::Idempotency;
+use ragstone_core::{DocumentId, Error, ErrorCode, Principal, Result};
 use ragstone_resilience::Deadline;
 
 use crate::app::App;
@@ -45,7 +46,7 @@ impl Precondition {
     pub(crate) async fn if_version(
         self,
         app: &App,
-        tenant: &TenantId,
+        caller: &Principal,
         id: &DocumentId,
         deadline: Deadline,
     ) -> Result<Option<u64>> {
@@ -53,7 +54,7 @@ impl Precondition {
             Self::None => Ok(None),
             Self::Version(version) => Ok(Some(version)),
             Self::Absent => Ok(Some(0)),
-            Self::Exists => match super::get(app, tenant, id, deadline).await {
+            Self::Exists => match super::get(app, caller, id, deadline).await {
                 Ok(document) => Ok(Some(document.version)),
                 Err(error) if error.code == ErrorCode::NotFound => {
                     Err(Error::conflict(format!("there is no document '{id}'")))
@@ -62,6 +63,15 @@ impl Precondition {
             },
         }
     }
+}
+
+/// The `Idempotency-Key` of a write; empty: none.
+///
+/// # Errors
+/// `InvalidArgument` for two of them, or what is no key.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<String> {
+    let key = single(headers, HeaderName::from_static("idempotency-key"))?;
+    key.map(|key| Idempotency::check_key(key).map(|()| key.to_owned())).transpose().map(Option::unwrap_or_default)
 }
 
 fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>> {
@@ -113,5 +123,22 @@ mod tests {
         assert!(read(&[(IF_NONE_MATCH, "\"3\"")]).is_err());
         assert!(read(&[(IF_MATCH, "*"), (IF_NONE_MATCH, "*")]).is_err());
         assert!(read(&[(IF_MATCH, "\"1\""), (IF_MATCH, "\"2\"")]).is_err());
+    }
+
+    #[test]
+    fn a_key_is_visible_ascii_and_given_once() {
+        let key = HeaderName::from_static("idempotency-key");
+        let read = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(&key, value.parse().unwrap());
+            }
+            idempotency_key(&headers)
+        };
+        assert_eq!(read(&[]).unwrap(), "");
+        assert_eq!(read(&["7f-!~"]).unwrap(), "7f-!~");
+        for bad in [&[""][..], &["a b"], &["a", "a"], &[&"x".repeat(256)]] {
+            assert_eq!(read(bad).unwrap_err().code, ErrorCode::InvalidArgument, "{bad:?}");
+        }
     }
 }

@@ -12,9 +12,9 @@ use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use serde_json::json;
 
-use super::precondition::Precondition;
+use super::precondition::{Precondition, idempotency_key};
 use super::view::{Accepted, BatchItem, Document, Version};
-use super::{Content, NewDocument, batch, interpret, status_named};
+use super::{Content, NewDocument, Put, batch, interpret, status_named};
 use crate::app::App;
 use crate::body;
 use crate::extract::{DocumentPath, Page, Parameters, page_limit};
@@ -40,14 +40,15 @@ async fn upload(app: &App, headers: &HeaderMap, body: Body, id: Option<DocumentI
     let deadline = Deadline::after(app.config.upload_timeout());
     let work = async {
         let precondition = Precondition::from_headers(headers)?;
+        let key = idempotency_key(headers)?;
         let limit = app.config.max_body_bytes;
         let _memory = app.uploads.reserve(body::expected_size(headers, limit)).await?;
         let body = body::read(headers, body, limit).await?;
         let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
         let single = id.is_some();
         match interpret(content_type.unwrap_or_default(), body, id).await? {
-            Content::Many(batch) if !single => many(app, &caller, batch, precondition, deadline).await,
-            content => one(app, &caller, content.one()?, precondition, deadline).await,
+            Content::Many(batch) if !single => many(app, &caller, batch, precondition, key, deadline).await,
+            content => one(app, &caller, content.one()?, precondition, key, deadline).await,
         }
     };
     deadline.run(work).await
@@ -58,11 +59,12 @@ async fn one(
     caller: &Principal,
     document: NewDocument,
     precondition: Precondition,
+    idempotency_key: String,
     deadline: Deadline,
 ) -> Result<Response> {
-    let tenant = &caller.access.tenant;
-    let if_version = precondition.if_version(app, tenant, &document.id, deadline).await?;
-    let stored = super::put(app, tenant, document, if_version, Priority::Normal, deadline).await?;
+    let if_version = precondition.if_version(app, caller, &document.id, deadline).await?;
+    let how = Put { if_version, priority: Priority::Normal, idempotency_key };
+    let stored = super::put(app, caller, document, how, deadline).await?;
     Ok(accepted(Accepted::new(stored.job.unwrap_or_default(), stored.unchanged)))
 }
 
@@ -71,16 +73,23 @@ async fn many(
     caller: &Principal,
     batch: batch::Batch,
     precondition: Precondition,
+    idempotency_key: String,
     deadline: Deadline,
 ) -> Result<Response> {
     if precondition != Precondition::None {
         return Err(Error::invalid("If-Match and If-None-Match make no sense for a batch"));
     }
+    if idempotency_key.len() > batch::MAX_KEY {
+        return Err(Error::invalid(format!(
+            "the Idempotency-Key of a batch has at most {} characters",
+            batch::MAX_KEY
+        )));
+    }
     let item = |outcome: Result<v1::PutDocumentResponse>| match outcome {
         Ok(stored) => BatchItem::Accepted(Accepted::new(stored.job.unwrap_or_default(), stored.unchanged)),
         Err(error) => BatchItem::Refused { error: error.into() },
     };
-    let results = batch::put_all(app, &caller.access.tenant, batch, deadline).await;
+    let results = batch::put_all(app, caller, batch, &idempotency_key, deadline).await;
     let items: Vec<_> = results.into_iter().map(item).collect();
     Ok((StatusCode::ACCEPTED, Json(json!({ "items": items }))).into_response())
 }
@@ -102,7 +111,7 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
-    let document = deadline.run(super::get(&app, &caller.access.tenant, &id, deadline)).await?;
+    let document = deadline.run(super::get(&app, &caller, &id, deadline)).await?;
     let headers = [(header::ETAG, etag(document.version)), (header::CACHE_CONTROL, "no-store".to_owned())];
     Ok((headers, Json(Document::from(document))).into_response())
 }
@@ -117,7 +126,7 @@ pub(crate) async fn list(
     let status = page.status.as_deref().map(status_named).transpose()?.unwrap_or_default().into();
     let request = v1::ListDocumentsRequest { limit: page_limit(page.limit)?, cursor: page.cursor, status };
     let deadline = app.deadline();
-    let page = deadline.run(super::list(&app, &caller.access.tenant, request, deadline)).await?;
+    let page = deadline.run(super::list(&app, &caller, request, deadline)).await?;
     let items: Vec<_> = page.documents.into_iter().map(Document::from).collect();
     let next_cursor = Some(page.next_cursor).filter(|cursor| !cursor.is_empty());
     Ok(Json(json!({ "items": items, "next_cursor": next_cursor })).into_response())
@@ -131,7 +140,7 @@ pub(crate) async fn history(
 ) -> Result<Response, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
-    let versions = deadline.run(super::history(&app, &caller.access.tenant, &id, deadline)).await?;
+    let versions = deadline.run(super::history(&app, &caller, &id, deadline)).await?;
     let items: Vec<_> = versions.into_iter().map(Version::from).collect();
     Ok(Json(json!({ "items": items })).into_response())
 }
@@ -145,12 +154,11 @@ pub(crate) async fn delete(
     let caller = app.authenticate(&headers, Scope::Ingest).await?;
     let deadline = app.deadline();
     let work = async {
-        let tenant = &caller.access.tenant;
         let if_version = match Precondition::from_headers(&headers)? {
             Precondition::Absent => return Err(Error::invalid("If-None-Match makes no sense for a deletion")),
-            precondition => precondition.if_version(&app, tenant, &id, deadline).await?,
+            precondition => precondition.if_version(&app, &caller, &id, deadline).await?,
         };
-        super::delete(&app, tenant, &id, if_version, deadline).await
+        super::delete(&app, &caller, &id, if_version, idempotency_key(&headers)?, deadline).await
     };
     Ok(accepted(Accepted::new(deadline.run(work).await?, false)))
 }

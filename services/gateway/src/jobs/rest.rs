@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::{Job, status_named};
 use crate::app::App;
+use crate::documents::wire;
 use crate::extract::{IdPath, Page, Parameters, page_limit};
 use crate::problem::Problem;
 use crate::sse;
@@ -26,7 +27,7 @@ pub(crate) async fn get(
 ) -> Result<Json<Job>, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
-    let job = deadline.run(super::get(&app, &caller.access.tenant, id, deadline)).await?;
+    let job = deadline.run(super::get(&app, &caller, id, deadline)).await?;
     Ok(Json(job.into()))
 }
 
@@ -38,7 +39,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let request = v1::ScanJobsRequest {
-        tenant: caller.access.tenant.into(),
+        caller: Some(wire(&caller)),
         limit: page_limit(page.limit)?,
         cursor: page.cursor,
         status: page.status.as_deref().map(status_named).transpose()?.unwrap_or_default().into(),
@@ -58,7 +59,7 @@ pub(crate) async fn retry(
 ) -> Result<Response, Problem> {
     let caller = app.authenticate(&headers, Scope::Ingest).await?;
     let deadline = app.deadline();
-    let job = deadline.run(super::retry(&app, &caller.access.tenant, id, deadline)).await?;
+    let job = deadline.run(super::retry(&app, &caller, id, deadline)).await?;
     Ok((StatusCode::ACCEPTED, Json(Job::from(job))).into_response())
 }
 
@@ -69,7 +70,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
-    let states = super::follow(&app, &caller.access.tenant, id).await?;
+    let states = super::follow(&app, &caller, id).await?;
     Ok(sse::respond(states.map(|state| match state {
         Ok(job) => Event::default().event("job").json_data(Job::from(job)),
         Err(error) => sse::error(error),

@@ -135,7 +135,7 @@ impl IngestionService for Shared {
         let Some(Part::Header(header)) = parts.message().await?.and_then(|message| message.part) else {
             return Err(Status::invalid_argument("no header"));
         };
-        assert_eq!(header.tenant, "default");
+        assert_eq!(header.caller.and_then(|caller| caller.access).unwrap_or_default().tenant, "default");
         let mut body = Vec::new();
         while let Some(message) = parts.message().await? {
             let Some(Part::Data(data)) = message.part else { return Err(Status::invalid_argument("no data")) };
@@ -223,6 +223,19 @@ impl IngestionService for Shared {
             Some(hits) => Ok(Response::new(v1::SearchChunksResponse { hits })),
             None => Err(refuse(ErrorCode::Unavailable, "the catalog is gone")),
         }
+    }
+
+    async fn read_text(&self, request: Request<v1::ReadTextRequest>) -> Result<Response<v1::ReadTextResponse>, Status> {
+        let message = request.into_inner();
+        let documents = self.0.documents.lock().unwrap();
+        let stored = documents.get(&message.document_id).filter(|stored| !stored.deleted);
+        let stored = stored.ok_or_else(|| refuse(ErrorCode::NotFound, "no such document"))?;
+        let content = String::from_utf8_lossy(&stored.body).into_owned();
+        let end = content.chars().count() as u64;
+        let chunk = v1::TextChunk { index: 0, content, heading_path: Vec::new(), start: 0, end };
+        let chunks = if message.from == 0 { vec![chunk] } else { Vec::new() };
+        let (version, title) = (stored.version, stored.header.title.clone());
+        Ok(Response::new(v1::ReadTextResponse { version, title, total: 1, chunks }))
     }
 
     async fn read_job(&self, request: Request<v1::ReadJobRequest>) -> Result<Response<v1::ReadJobResponse>, Status> {

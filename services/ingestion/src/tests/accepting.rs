@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::stream;
 use ragstone_core::{ErrorCode, Metadata};
 
-use super::fixture::{Fixture, offer, tenant};
+use super::fixture::{Fixture, asker, offer};
 use crate::Config;
 use crate::accept::Offer;
 
@@ -43,7 +43,7 @@ async fn bad_offers_are_refused_with_their_code() {
 async fn too_large_is_said_before_the_rest_arrives() {
     let f = Fixture::new().await;
     let endless = stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 1000])));
-    let error = f.acceptor.accept(tenant(), offer("d", "text/plain"), endless, None).await.unwrap_err();
+    let error = f.acceptor.accept(asker(), offer("d", "text/plain"), endless, None).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::TooLarge);
     assert_eq!(f.bodies(), 0);
 }
@@ -57,7 +57,7 @@ async fn uploads_share_a_bounded_memory() {
     };
     let mut held = Vec::new();
     for n in 0..4 {
-        let upload = f.acceptor.accept(tenant(), offer(&format!("d{n}"), "text/plain"), half_full(), None);
+        let upload = f.acceptor.accept(asker(), offer(&format!("d{n}"), "text/plain"), half_full(), None);
         let mut upload = Box::pin(upload);
         assert!(futures::poll!(&mut upload).is_pending());
         held.push(upload);
@@ -101,4 +101,53 @@ async fn without_an_id_the_content_names_the_document() {
     let two = f.offer(offer("", "text/plain"), b"text").await.unwrap();
     assert_eq!(one.document_id.as_str(), blake3::hash(b"text").to_hex().as_str());
     assert!(two.unchanged);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_stands_for_the_whole_request() {
+    let f = Fixture::new().await;
+    let first = Offer {
+        idempotency_key: "k".into(),
+        title: "T".into(),
+        groups: vec!["a".into()],
+        if_version: Some(0),
+        ..offer("d", "text/plain")
+    };
+    let accepted = f.offer(first.clone(), b"text").await.unwrap();
+    f.work().await;
+    // Neither how it is written nor the precondition, which is no longer true, makes it another request.
+    for same in [
+        first.clone(),
+        Offer { media_type: "Text/Plain; charset=utf-8".into(), title: " T".into(), ..first.clone() },
+        Offer { if_version: None, ..first.clone() },
+        Offer { priority: ragstone_core::Priority::Low, ..first.clone() },
+    ] {
+        let again = f.offer(same, b"text").await.unwrap();
+        assert_eq!((again.job.id, again.unchanged), (accepted.job.id, false));
+    }
+    for other in [
+        Offer { document_id: "e".into(), ..first.clone() },
+        Offer { title: "U".into(), ..first.clone() },
+        Offer { media_type: "text/markdown".into(), ..first.clone() },
+        Offer { metadata: Metadata::from_iter([("k".to_owned(), 1.into())]), ..first.clone() },
+        Offer { groups: vec!["b".into()], ..first.clone() },
+    ] {
+        assert_eq!(refused(&f, other.clone(), b"text").await, ErrorCode::Unprocessable, "{other:?}");
+    }
+    assert_eq!(refused(&f, first.clone(), b"texT").await, ErrorCode::Unprocessable);
+    for bad in ["a b", "ä", &"x".repeat(256)] {
+        let offer = Offer { idempotency_key: bad.into(), ..first.clone() };
+        assert_eq!(refused(&f, offer, b"text").await, ErrorCode::InvalidArgument, "{bad}");
+    }
+    assert_eq!(f.document("d").await.version, 1);
+}
+
+#[tokio::test]
+async fn an_idempotency_key_outlives_other_settings() {
+    let f = Fixture::new().await;
+    let keyed = || Offer { idempotency_key: "k".into(), ..offer("d", "text/plain") };
+    let first = f.offer(keyed(), b"text").await.unwrap().job;
+    let f = f.with_settings(Config { chunk_tokens: 64, ..Config::default() });
+    assert_eq!(f.offer(keyed(), b"text").await.unwrap().job.id, first.id);
+    assert!(!f.offer(offer("d", "text/plain"), b"text").await.unwrap().unchanged, "settings make another version");
 }

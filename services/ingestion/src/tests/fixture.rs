@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use futures::stream;
 use ragstone_catalog::{LocalBlobs, SqliteCatalog};
-use ragstone_core::ports::{Accepted, Catalog};
-use ragstone_core::{Document, DocumentId, Job, Result, TenantId};
+use ragstone_core::ports::{Accepted, Catalog, Write};
+use ragstone_core::{Caller, Document, DocumentId, Job, Result, TenantId};
 use ragstone_text::{ExtractLimits, Extractor};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +75,12 @@ impl Fixture {
         }
     }
 
+    /// The same with other settings for what is accepted.
+    pub(super) fn with_settings(self, config: Config) -> Self {
+        let acceptor = Acceptor::new(self.catalog.clone(), self.stored.clone(), self.changes.clone(), &config);
+        Self { acceptor, ..self }
+    }
+
     pub(super) fn pass(&self, time: Duration) {
         self.time.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -86,7 +92,7 @@ impl Fixture {
 
     pub(super) async fn offer(&self, offer: Offer, body: &[u8]) -> Result<Accepted> {
         let body = stream::iter([Ok(Bytes::copy_from_slice(body))]);
-        self.acceptor.accept(tenant(), offer, body, None).await
+        self.acceptor.accept(asker(), offer, body, None).await
     }
 
     pub(super) async fn put(&self, document: &str, body: &str) -> Job {
@@ -95,7 +101,7 @@ impl Fixture {
 
     pub(super) async fn delete(&self, document: &str) -> Job {
         let id = DocumentId::new(document).unwrap();
-        self.catalog.delete(&tenant(), &id, None, None).await.unwrap().unwrap()
+        self.catalog.delete(&Write::by(asker()), &id, None, None).await.unwrap().unwrap()
     }
 
     pub(super) async fn step(&self) -> Step {
@@ -108,11 +114,11 @@ impl Fixture {
     }
 
     pub(super) async fn document(&self, id: &str) -> Document {
-        self.catalog.document(&tenant(), &DocumentId::new(id).unwrap()).await.unwrap().unwrap()
+        self.catalog.document(&asker(), &DocumentId::new(id).unwrap()).await.unwrap().unwrap()
     }
 
     pub(super) async fn job(&self, job: &Job) -> Job {
-        self.catalog.job(&tenant(), job.id).await.unwrap().unwrap()
+        self.catalog.job(&asker(), job.id).await.unwrap().unwrap()
     }
 
     /// How many bodies are stored.
@@ -120,6 +126,11 @@ impl Fixture {
         let files = |dir: &Path| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
         files(&self.dir.path().join("blobs")).iter().map(|dir| files(dir).len()).sum()
     }
+}
+
+/// Somebody who may do everything.
+pub(super) fn asker() -> Caller {
+    Caller::internal(tenant())
 }
 
 pub(super) fn tenant() -> TenantId {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ragstone_core::ports::Catalog;
 use ragstone_core::{DocumentStatus, ErrorCode, JobStatus, Stage};
 
-use super::fixture::{Fixture, offer, tenant};
+use super::fixture::{Fixture, asker, offer, tenant};
 use crate::worker::Step;
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn three_failed_tries_end_in_a_dead_letter_that_can_be_retried() {
     f.embedding.poison.store(false, Ordering::SeqCst);
     f.work().await;
     assert_eq!(f.job(&job).await.status, JobStatus::Dead, "it stays dead by itself");
-    f.catalog.retry(&tenant(), job.id).await.unwrap();
+    f.catalog.retry(&asker(), job.id).await.unwrap();
     f.work().await;
     assert_eq!(f.job(&job).await.status, JobStatus::Done);
     assert_eq!(f.index.visible("d"), ["POISON"]);
