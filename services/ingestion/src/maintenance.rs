@@ -1,5 +1,5 @@
 //! What happens by itself beside the jobs: the indexes are kept as the catalog has them, moves between shards are ended,
-//! bodies that nothing needs are removed.
+//! bodies that nothing needs and idempotency keys whose time is over are removed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::indexes::Indexes;
 
 /// How often the indexes are looked at.
 const TICK: Duration = Duration::from_secs(2);
-/// How often bodies are swept, and how old one must be before it counts as left behind: no upload takes that long.
+/// How often bodies and keys are swept, and how old a body must be before it counts as left behind: no upload takes that long.
 const SWEEP: Duration = Duration::from_secs(3600);
 
 /// The background work.
@@ -52,6 +52,7 @@ impl Maintenance {
         if swept.elapsed() > SWEEP {
             *swept = Instant::now();
             report("bodies could not be swept", self.sweep().await);
+            report("idempotency keys could not be forgotten", self.forget_keys().await);
         }
         tokio::time::sleep(TICK).await;
     }
@@ -65,6 +66,12 @@ impl Maintenance {
         if swept > 0 {
             tracing::info!(swept, "bodies that nothing needed were removed");
         }
+        Ok(())
+    }
+
+    async fn forget_keys(&self) -> Result<()> {
+        let forgotten = self.indexes.targets.catalog.forget_idempotency_keys().await?;
+        tracing::debug!(forgotten, "idempotency keys whose time is over were forgotten");
         Ok(())
     }
 }

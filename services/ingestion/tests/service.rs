@@ -1,5 +1,8 @@
 //! The service as it runs: gRPC in front, gRPC behind, HTML in a child process, restart on the same data.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "service/access.rs"]
+mod access;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +12,7 @@ use futures::StreamExt as _;
 use ragstone_core::ErrorCode;
 use ragstone_ingestion::Config;
 use ragstone_proto::v1::accept_document_request::Part;
+use ragstone_proto::v1::access_service_client::AccessServiceClient;
 use ragstone_proto::v1::embedding_service_server::{EmbeddingService, EmbeddingServiceServer};
 use ragstone_proto::v1::index_service_server::{IndexService, IndexServiceServer};
 use ragstone_proto::v1::ingestion_service_client::IngestionServiceClient;
@@ -175,6 +179,7 @@ async fn serve_peers(peers: &Peers) -> String {
 
 struct Service {
     client: IngestionServiceClient<Channel>,
+    access: AccessServiceClient<Channel>,
     shutdown: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
@@ -202,7 +207,9 @@ impl Service {
         let runtime =
             Runtime { name: "ingestion", listener, shutdown: shutdown.clone(), health: Health::default(), server };
         let task = tokio::spawn(ragstone_ingestion::serve(config, runtime));
-        Self { client: IngestionServiceClient::new(connect(&url).unwrap()), shutdown, task }
+        let channel = connect(&url).unwrap();
+        let (client, access) = (IngestionServiceClient::new(channel.clone()), AccessServiceClient::new(channel));
+        Self { client, access, shutdown, task }
     }
 
     async fn stop(self) {
@@ -248,6 +255,12 @@ async fn documents_go_in_are_read_back_survive_a_restart_and_go() {
     assert_eq!(*peers.published.lock().unwrap(), [("page".to_owned(), 1)]);
     let found = service.document("page").await;
     assert_eq!((found.title.as_str(), found.live_version, found.chunks), ("Tides", Some(1), 1));
+    let request = v1::ReadTextRequest { caller: ann(), document_id: "page".into(), ..Default::default() };
+    let text = service.client.read_text(request.clone()).await.unwrap().into_inner();
+    assert_eq!((text.title.as_str(), text.version, text.total), ("Tides", 1, 1));
+    assert!(text.chunks[0].content.contains("High water at noon.") && text.chunks[0].end > text.chunks[0].start);
+    let beyond = v1::ReadTextRequest { from: 1, ..request };
+    assert!(service.client.read_text(beyond).await.unwrap().into_inner().chunks.is_empty());
 
     service.stop().await;
     let mut service = Service::start(dir.path(), &url).await;
