@@ -42,8 +42,12 @@ pub(super) async fn serve(shared: &Shared, stream: TcpStream) {
     let Some(tls) = &shared.tls else {
         return drive(shared, stream, Peer { address, certificate_subject: None }, local).await;
     };
-    let handshake = TlsAcceptor::from(tls.current()).accept(stream);
-    match timeout(shared.config.header_timeout(), handshake).await {
+    let handshake = timeout(shared.config.header_timeout(), TlsAcceptor::from(tls.current()).accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = shared.stop.cancelled() => return,
+    };
+    match shaken {
         Ok(Ok(stream)) => {
             let certificate_subject = subject(&stream);
             drive(shared, stream, Peer { address, certificate_subject }, local).await;

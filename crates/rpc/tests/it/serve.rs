@@ -11,7 +11,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::start;
+use super::{LONG, start};
 
 async fn serving(url: &str, wanted: ServingStatus) {
     let mut client = HealthClient::new(connect(url).unwrap());
@@ -76,19 +76,45 @@ fn slow_route() -> (axum::Router, Arc<Notify>, oneshot::Receiver<()>) {
 
 #[tokio::test]
 async fn stopping_lets_requests_under_way_finish() {
-    let (router, release, entered) = slow_route();
-    let running = start(router, ServerConfig::default()).await;
-    let request = tokio::spawn(reqwest::get(format!("{}/slow", running.url)));
-    entered.await.unwrap();
-    running.shutdown.cancel();
-    // New connections are refused once the listener is gone; the old one is still being served.
-    while reqwest::Client::new().get(format!("{}/none", running.url)).send().await.is_ok() {
-        tokio::task::yield_now().await;
+    for client in [reqwest::Client::builder(), reqwest::Client::builder().http2_prior_knowledge()] {
+        let (router, release, entered) = slow_route();
+        let running = start(router, ServerConfig::default()).await;
+        let request = tokio::spawn(client.build().unwrap().get(format!("{}/slow", running.url)).send());
+        entered.await.unwrap();
+        running.shutdown.cancel();
+        // New connections are refused once the listener is gone; the old one is still being served.
+        while reqwest::Client::new().get(format!("{}/none", running.url)).send().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!running.health.report().await.ready);
+        release.notify_one();
+        assert_eq!(request.await.unwrap().unwrap().text().await.unwrap(), "finished");
+        running.task.await.unwrap().unwrap();
     }
-    assert!(!running.health.report().await.ready);
+}
+
+#[tokio::test]
+async fn an_old_connection_ends_once_its_calls_have() {
+    let (router, release, entered) = slow_route();
+    let config = ServerConfig { max_connection_age_seconds: 1, ..ServerConfig::default() };
+    let running = start(router, config).await;
+    let stream = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    let (mut client, mut connection) = h2::client::handshake(stream).await.unwrap();
+    let request = http::Request::get(format!("{}/slow", running.url)).body(()).unwrap();
+    let (answer, _) = client.send_request(request, true).unwrap();
+    tokio::select! {
+        entered = entered => entered.unwrap(),
+        ended = &mut connection => panic!("{ended:?}"),
+    }
+    // It goes on past its age, for the call's sake.
+    assert!(tokio::time::timeout(Duration::from_millis(1_500), &mut connection).await.is_err());
+    assert!(client.ready().await.is_err(), "no further call is taken");
     release.notify_one();
-    assert_eq!(request.await.unwrap().unwrap().text().await.unwrap(), "finished");
-    running.task.await.unwrap().unwrap();
+    let ended = tokio::time::timeout(LONG, connection);
+    let (ended, answer) = tokio::join!(ended, answer);
+    ended.unwrap().unwrap();
+    assert_eq!(answer.unwrap().status(), 200);
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
-use super::{Running, start_as};
+use super::{LONG, Running, start_as};
 
 const PAGE: &str = "https://app.example.org";
 
@@ -130,7 +130,10 @@ async fn reflection_is_guarded_and_health_is_not() {
 async fn handlers_know_the_peers_address_and_end_at_the_callers_deadline() {
     let running = start().await;
     assert_eq!(reqwest::get(format!("{}/address", running.url)).await.unwrap().text().await.unwrap(), "127.0.0.1");
-    let late = reqwest::Client::new()
+    let late = reqwest::Client::builder()
+        .timeout(LONG)
+        .build()
+        .unwrap()
         .post(format!("{}/never", running.url))
         .header("content-type", "application/grpc")
         .header("grpc-timeout", "50m")
