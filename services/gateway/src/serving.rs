@@ -71,7 +71,7 @@ impl Serving {
 /// What the retrieval service says, or `DeadlineExceeded`.
 pub(crate) async fn ask(app: &App, deadline: Deadline) -> Result<Option<IndexSpec>> {
     let mut indexes = app.backends.indexes.clone();
-    let message = v1::ScanIndexesRequest { count: false };
+    let message = v1::ScanIndexesRequest { count: false, index: String::new() };
     let call = async { indexes.scan_indexes(request(message, deadline)).await.map_err(failed("retrieval")) };
     let indexes = deadline.run(call).await?.into_inner().indexes;
     let serving = indexes.into_iter().find(|entry| entry.serving).and_then(|entry| entry.spec);

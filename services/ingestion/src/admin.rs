@@ -23,7 +23,7 @@ impl MaintenanceService for Admin {
         &self,
         request: Request<v1::ReadIndexesRequest>,
     ) -> Result<Response<v1::ReadIndexesResponse>, Status> {
-        within(request, LIMIT, |_| read_indexes(&self.0)).await
+        within(request, LIMIT, |message| read_indexes(&self.0, message)).await
     }
 
     async fn begin_reindex(
@@ -65,9 +65,12 @@ async fn detached<T: Send + 'static>(change: impl Future<Output = Result<T>> + S
     ended.unwrap_or_else(|error| Err(Error::internal("a change of the indexes broke off").with_source(error)))
 }
 
-async fn read_indexes(indexes: &Indexes) -> Result<v1::ReadIndexesResponse> {
-    let all = indexes.read().await?;
-    Ok(v1::ReadIndexesResponse { indexes: all.into_iter().map(Into::into).collect() })
+async fn read_indexes(indexes: &Indexes, message: v1::ReadIndexesRequest) -> Result<v1::ReadIndexesResponse> {
+    let found = match index_name(message.index)? {
+        Some(name) => vec![indexes.progress(&name).await?],
+        None => indexes.read().await?,
+    };
+    Ok(v1::ReadIndexesResponse { indexes: found.into_iter().map(Into::into).collect() })
 }
 
 async fn begin_reindex(indexes: Indexes, message: v1::BeginReindexRequest) -> Result<v1::BeginReindexResponse> {

@@ -87,6 +87,9 @@ pub(crate) trait Index: Send + Sync {
     /// Every index there is, with its documents counted where `count` asks for it.
     async fn scan(&self, count: bool) -> Result<Vec<Entry>>;
 
+    /// One index; `None` when it is not there.
+    async fn look(&self, index: &IndexName, count: bool) -> Result<Option<Entry>>;
+
     /// Lets this index serve.
     async fn serve(&self, index: &IndexName) -> Result<()>;
 
@@ -112,6 +115,16 @@ pub(crate) struct RemoteIndex {
 impl RemoteIndex {
     pub(crate) fn new(channel: Channel) -> Self {
         Self { chunks: RetrievalServiceClient::new(channel.clone()), indexes: IndexServiceClient::new(channel) }
+    }
+
+    async fn entries(&self, message: ScanIndexesRequest) -> Result<Vec<Entry>> {
+        let answer = self.indexes.clone().scan_indexes(admin(message)).await.map_err(of_peer)?;
+        let entry = |entry: ragstone_proto::v1::IndexEntry| {
+            let name = IndexName::new(entry.spec.unwrap_or_default().name)?;
+            let topology = entry.topology.unwrap_or_default().into();
+            Ok(Entry { name, serving: entry.serving, documents: entry.documents, topology })
+        };
+        answer.into_inner().indexes.into_iter().map(entry).collect()
     }
 }
 
@@ -178,13 +191,12 @@ impl Index for RemoteIndex {
     }
 
     async fn scan(&self, count: bool) -> Result<Vec<Entry>> {
-        let answer = self.indexes.clone().scan_indexes(admin(ScanIndexesRequest { count })).await.map_err(of_peer)?;
-        let entry = |entry: ragstone_proto::v1::IndexEntry| {
-            let name = IndexName::new(entry.spec.unwrap_or_default().name)?;
-            let topology = entry.topology.unwrap_or_default().into();
-            Ok(Entry { name, serving: entry.serving, documents: entry.documents, topology })
-        };
-        answer.into_inner().indexes.into_iter().map(entry).collect()
+        self.entries(ScanIndexesRequest { count, index: String::new() }).await
+    }
+
+    async fn look(&self, index: &IndexName, count: bool) -> Result<Option<Entry>> {
+        let found = self.entries(ScanIndexesRequest { count, index: index.to_string() }).await?;
+        Ok(found.into_iter().find(|entry| entry.name == *index))
     }
 
     async fn serve(&self, index: &IndexName) -> Result<()> {

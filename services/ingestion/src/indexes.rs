@@ -23,7 +23,7 @@ pub(crate) struct IndexProgress {
     pub(crate) index: Index,
     /// Its `Rebuild` jobs.
     pub(crate) unfinished: Unfinished,
-    /// Documents live in it.
+    /// Documents live in it; where they were not counted, those expected less those that have a job.
     pub(crate) documents: u64,
     /// Documents live in the catalog.
     pub(crate) expected: u64,
@@ -63,9 +63,22 @@ impl Indexes {
         Ok(all)
     }
 
-    async fn progress(&self, name: &IndexName) -> Result<IndexProgress> {
-        let found = self.read().await?.into_iter().find(|progress| progress.index.spec.name == *name);
-        found.ok_or_else(|| Error::not_found(format!("there is no index '{name}'")))
+    /// This index with its progress. Counting its documents takes the store long: that is done only when none is missing.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) async fn progress(&self, name: &IndexName) -> Result<IndexProgress> {
+        let known = self.targets.catalog.indexes().await?;
+        let index = known.into_iter().find(|index| index.spec.name == *name);
+        let index = index.ok_or_else(|| Error::not_found(format!("there is no index '{name}'")))?;
+        let unfinished = self.targets.catalog.unfinished(JobKind::Rebuild, name).await?;
+        let expected = self.targets.catalog.live_count().await?;
+        let missing = unfinished.active + unfinished.stuck;
+        let entry = self.targets.index.look(name, missing == 0).await?;
+        let there = if entry.is_some() { expected.saturating_sub(missing) } else { 0 };
+        let (counted, topology) = entry.map(|entry| (entry.documents, entry.topology)).unwrap_or_default();
+        let documents = if missing == 0 { counted.unwrap_or_default() } else { there };
+        Ok(IndexProgress { index, unfinished, documents, expected, topology })
     }
 
     /// Begins an index for `model`, or goes on with it; jobs that failed get another chance.
@@ -102,13 +115,13 @@ impl Indexes {
             Some(name) => name,
             None => self.standby().await?,
         };
-        self.check_counts(&name).await?;
+        let complete = self.check_counts(&name).await?;
         // The catalog first, which refuses while jobs are unfinished; a switch that breaks off here is mended by
         // `Targets::reconcile`, or by asking again.
         self.targets.catalog.serve_index(&name).await?;
         self.targets.index.serve(&name).await?;
         tracing::info!(index = %name, "this index serves now");
-        self.progress(&name).await
+        Ok(IndexProgress { index: Index { state: IndexState::Serving, ..complete.index }, ..complete })
     }
 
     /// The index that served last before the one that serves.
@@ -119,11 +132,12 @@ impl Indexes {
         Ok(standby.spec.name)
     }
 
-    async fn check_counts(&self, name: &IndexName) -> Result<()> {
+    /// The index, when it holds every document.
+    async fn check_counts(&self, name: &IndexName) -> Result<IndexProgress> {
         let mut tries = 0;
         loop {
-            let IndexProgress { unfinished, documents, expected, .. } = self.progress(name).await?;
-            let Unfinished { active, stuck } = unfinished;
+            let progress = self.progress(name).await?;
+            let IndexProgress { documents, expected, unfinished: Unfinished { active, stuck }, .. } = progress;
             if active + stuck > 0 {
                 let message = format!("index '{name}' is not complete: {active} documents wait, {stuck} failed");
                 return Err(Error::conflict(message));
@@ -131,7 +145,7 @@ impl Indexes {
             // Each running job may have published its document and not yet told the catalog.
             let (_, running, _) = self.targets.catalog.queue_depth().await?;
             if documents.abs_diff(expected) <= running {
-                return Ok(());
+                return Ok(progress);
             }
             tries += 1;
             if tries == COUNT_TRIES {

@@ -38,9 +38,11 @@ impl Service {
     }
 
     async fn scan(&self, request: v1::ScanIndexesRequest) -> Result<v1::ScanIndexesResponse> {
+        let only = index_name(request.index)?;
         let serving = self.indexes.serving().await?;
         let mut indexes = Vec::new();
-        for spec in self.indexes.list().await? {
+        let list = self.indexes.list().await?;
+        for spec in list.into_iter().filter(|spec| only.as_ref().is_none_or(|only| *only == spec.name)) {
             let serving = serving.as_ref() == Some(&spec.name);
             // An index that is broken must not hide the others.
             let looked = self.look(&spec.name, request.count).await.inspect_err(|error| {

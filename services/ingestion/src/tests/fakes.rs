@@ -113,6 +113,8 @@ pub(super) struct FakeIndex {
     pub(super) loses_a_chunk: AtomicBool,
     /// Documents that were brought to their shard.
     pub(super) moved: Mutex<BTreeSet<String>>,
+    /// The indexes whose documents were counted.
+    pub(super) counted: Mutex<Vec<IndexName>>,
     /// How often the end of a move is refused.
     pub(super) unfinished: AtomicUsize,
 }
@@ -236,6 +238,9 @@ impl Index for FakeIndex {
 
     async fn scan(&self, count: bool) -> Result<Vec<Entry>> {
         let stored = self.stored();
+        if count {
+            self.counted.lock().unwrap().extend(stored.indexes.keys().cloned());
+        }
         let entry = |(name, held): (&IndexName, &Held)| Entry {
             name: name.clone(),
             serving: stored.serving.as_ref() == Some(name),
@@ -243,6 +248,14 @@ impl Index for FakeIndex {
             topology: held.topology.clone(),
         };
         Ok(stored.indexes.iter().map(entry).collect())
+    }
+
+    async fn look(&self, index: &IndexName, count: bool) -> Result<Option<Entry>> {
+        let found = self.scan(false).await?.into_iter().find(|entry| entry.name == *index);
+        let Some(entry) = found.clone().filter(|_| count) else { return Ok(found) };
+        self.counted.lock().unwrap().push(index.clone());
+        let documents = Some(self.stored().indexes[index].live.len() as u64);
+        Ok(Some(Entry { documents, ..entry }))
     }
 
     async fn serve(&self, index: &IndexName) -> Result<()> {

@@ -26,6 +26,7 @@ async fn a_new_model_is_filled_beside_the_serving_one_and_then_serves() {
     f.work().await;
     let begun = f.indexes.begin_reindex("n").await.unwrap();
     assert_eq!((begun.index.state, begun.unfinished.active, begun.documents), (IndexState::Building, 2, 0));
+    assert_eq!(*f.index.counted.lock().unwrap(), [], "not while documents wait");
     let early = f.indexes.switch(Some(n())).await.unwrap_err();
     assert_eq!(early.code, ErrorCode::Conflict, "{}", early.message);
     // Written meanwhile: a new document, a new version, a deletion.
@@ -44,6 +45,7 @@ async fn a_new_model_is_filled_beside_the_serving_one_and_then_serves() {
 
     let serving = f.indexes.switch(Some(n())).await.unwrap();
     assert_eq!((serving.index.state, serving.documents, serving.expected), (IndexState::Serving, 3, 3));
+    assert_eq!(*f.index.counted.lock().unwrap(), [n()], "once, and no other index");
     assert_eq!(f.index.serves(), n());
     // The other one is kept up to date, and serves again at a word.
     f.put("d", "later").await;

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use ragstone_core::{IndexSpec, Topology};
+use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::client::{Client, Connection};
+use crate::client::{Client, Connection, retrying};
 use crate::failure::Failure;
 use crate::{Session, output, progress};
 
-/// How often progress is asked for; the server counts documents each time.
+/// How often progress is asked for; the server counts jobs each time, and documents when none is left.
 const POLL: Duration = Duration::from_secs(1);
 
 /// What to do.
@@ -95,7 +96,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
             tell(&serving, args.json, session)
         }
         (Some(Action::Drop { index }), _) => {
-            client.send(client.request(reqwest::Method::DELETE, &["admin", "indexes", &index])).await?;
+            client.send(client.request(Method::DELETE, &["admin", "indexes", &index])).await?;
             if args.json {
                 session.out.json(&json!({ "dropped": index }))
             } else {
@@ -128,7 +129,9 @@ async fn wait(client: &Client, mut index: Index) -> Result<Index, Failure> {
         bar.set_length(index.expected);
         bar.set_position(index.expected.saturating_sub(index.waiting + index.stuck));
         tokio::time::sleep(POLL).await;
-        let Items { items } = client.get(&["admin", "indexes"]).await?;
+        let name = [("index", index.spec.name.as_str())];
+        let asked = || client.json(client.request(Method::GET, &["admin", "indexes"]).query(&name));
+        let Items { items } = retrying(asked).await?;
         let same = items.into_iter().find(|other| other.spec.name == index.spec.name);
         index = same.ok_or_else(|| Failure::failed(format!("index {} was dropped meanwhile", index.spec.name)))?;
     }
@@ -171,4 +174,44 @@ async fn list(client: &Client, json: bool, session: &mut Session) -> Result<(), 
     };
     let rows: Vec<_> = items.into_iter().map(row).collect();
     session.out.table(&["index", "model", "dimension", "state", "documents", "waiting", "stuck", "shards"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use std::sync::{Arc, Mutex};
+
+    use axum::extract::RawQuery;
+    use axum::routing::{get, post};
+    use axum::{Json, Router};
+
+    use super::*;
+    use crate::failure::Exit;
+    use crate::fake::{exit, ragstone, serve};
+
+    fn index(state: &str, waiting: u64) -> Json<Index> {
+        let (spec, topology) = (IndexSpec::of("n", "1", 2), Topology::default());
+        let (state, documents) = (state.to_owned(), 3 - waiting);
+        Json(Index { spec, state, created_at: None, waiting, stuck: 0, documents, expected: 3, topology })
+    }
+
+    #[tokio::test]
+    async fn progress_is_asked_of_the_one_index_until_nothing_waits() {
+        let queries = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&queries);
+        let list = async move |RawQuery(query): RawQuery| {
+            let mut seen = seen.lock().unwrap();
+            seen.push(query.unwrap_or_default());
+            let (Json(other), Json(this)) = (index("serving", 0), index("building", 2 - seen.len() as u64));
+            let other = Index { spec: IndexSpec::of("m", "1", 2), ..other };
+            Json(json!({ "items": [other, this] }))
+        };
+        let router = Router::new()
+            .route("/v1/admin/indexes", get(list).post(async || index("building", 2)))
+            .route("/v1/admin/indexes/{id}/serve", post(async || index("serving", 0)));
+        let (written, end) = ragstone(serve(router).await, &["reindex", "--model", "n"]).await;
+        let name = IndexSpec::of("n", "1", 2).name;
+        assert_eq!((exit(&end), written), (Exit::Done, format!("index {name} is serving: 3 documents\n")));
+        assert_eq!(*queries.lock().unwrap(), [format!("index={name}"), format!("index={name}")]);
+    }
 }
