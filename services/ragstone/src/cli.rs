@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    ask, backup, completions, doctor, documents, eval, ingest, jobs, models, reindex, reshard, search,
+    ask, backup, completions, doctor, documents, eval, ingest, jobs, models, reindex, reshard, search, token,
 };
 use crate::up;
 
@@ -63,6 +63,8 @@ pub(crate) enum Task {
     Eval(eval::Args),
     /// Check configuration, disk, models and server
     Doctor(doctor::Args),
+    /// Make a development token or an API key
+    Token(token::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }

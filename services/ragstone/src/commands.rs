@@ -12,6 +12,7 @@ pub(crate) mod models;
 pub(crate) mod reindex;
 pub(crate) mod reshard;
 pub(crate) mod search;
+pub(crate) mod token;
 
 use crate::Session;
 use crate::cli::Task;
@@ -44,6 +45,7 @@ async fn dispatch(task: Task, session: &mut Session) -> Result<(), Failure> {
         Task::Reshard(args) => reshard::run(args, session).await,
         Task::Eval(args) => eval::run(args, session).await,
         Task::Doctor(args) => doctor::run(args, session).await,
+        Task::Token(args) => token::run(args, session),
         Task::Completions(args) => completions::run(&args, session),
     }
 }
