@@ -1,9 +1,12 @@
-//! Logs, traces and metrics: set up once per process, flushed by one guard.
+//! Logs, traces and metrics: set up once per process, flushed by one guard. Personal data and secrets are redacted from
+//! every log line and exported span, here and nowhere else.
 
 mod config;
 mod context;
+mod export;
 mod logs;
 mod prometheus;
+mod redact;
 mod traces;
 
 pub use config::{LogFormat, TelemetryConfig};
@@ -12,6 +15,7 @@ pub use context::{
     trace_id,
 };
 pub use metrics_exporter_prometheus::PrometheusHandle;
+pub use redact::redact;
 
 use anyhow::Context as _;
 use tracing_subscriber::layer::SubscriberExt as _;

@@ -12,6 +12,8 @@ use tracing_subscriber::filter::{FilterFn, Filtered};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer as _, filter};
 
+use crate::export::Redacting;
+
 /// The provider for `service`. Sampling follows `OTEL_TRACES_SAMPLER`, attributes `OTEL_RESOURCE_ATTRIBUTES`.
 pub(crate) fn provider(
     service: &'static str,
@@ -32,7 +34,7 @@ pub(crate) fn provider(
             .with_endpoint(&endpoint)
             .build()
             .with_context(|| format!("OTLP endpoint '{endpoint}' is unusable"))?;
-        builder = builder.with_batch_exporter(exporter);
+        builder = builder.with_batch_exporter(Redacting(exporter));
     }
     Ok(builder.build())
 }
