@@ -35,7 +35,7 @@ pub struct Dialer {
 
 impl Dialer {
     /// For a service with this configuration. Its certificates are read again when they change, for as long as it or one
-    /// of its channels lives.
+    /// of its channels lives; that takes a Tokio runtime around it.
     ///
     /// # Errors
     /// `InvalidArgument` when a file of `server.client_tls` cannot be used.

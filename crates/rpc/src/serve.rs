@@ -34,7 +34,7 @@ const MAX_ERROR_RESETS: usize = 256;
 /// How often an HTTP/2 client is asked whether it is still there, and how long it may take to answer.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long to wait before accepting again when the process has no file descriptors left.
-const BACKOFF: Duration = Duration::from_millis(100);
+const BACKOFF: Duration = Duration::from_millis(500);
 
 /// What all connections of a server share.
 struct Shared {
