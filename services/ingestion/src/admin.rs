@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ragstone_core::{Error, IndexName, Result};
 use ragstone_proto::v1::maintenance_service_server::MaintenanceService;
-use ragstone_proto::{index_name, v1};
+use ragstone_proto::{caller, index_name, v1};
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
@@ -74,23 +74,24 @@ async fn read_indexes(indexes: &Indexes, message: v1::ReadIndexesRequest) -> Res
 }
 
 async fn begin_reindex(indexes: Indexes, message: v1::BeginReindexRequest) -> Result<v1::BeginReindexResponse> {
-    let begun = indexes.begin_reindex(&message.model).await?;
+    let begun = indexes.begin_reindex(&caller(message.caller)?, &message.model).await?;
     Ok(v1::BeginReindexResponse { index: Some(begun.into()) })
 }
 
 async fn switch_index(indexes: Indexes, message: v1::SwitchIndexRequest) -> Result<v1::SwitchIndexResponse> {
-    let serving = indexes.switch(index_name(message.index)?).await?;
+    let serving = indexes.switch(&caller(message.caller)?, index_name(message.index)?).await?;
     Ok(v1::SwitchIndexResponse { index: Some(serving.into()) })
 }
 
 async fn drop_index(indexes: Indexes, message: v1::DropIndexRequest) -> Result<v1::DropIndexResponse> {
     let name: Option<IndexName> = index_name(message.index)?;
-    indexes.drop_index(&name.ok_or_else(|| Error::invalid("field 'index' is missing"))?).await?;
+    let name = name.ok_or_else(|| Error::invalid("field 'index' is missing"))?;
+    indexes.drop_index(&caller(message.caller)?, &name).await?;
     Ok(v1::DropIndexResponse {})
 }
 
 async fn reshard(indexes: Indexes, message: v1::ReshardRequest) -> Result<v1::ReshardResponse> {
-    let progress = indexes.reshard(&message.shards).await?;
+    let progress = indexes.reshard(&caller(message.caller)?, &message.shards).await?;
     Ok(v1::ReshardResponse { progress: Some(progress.into()) })
 }
 

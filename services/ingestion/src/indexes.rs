@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use ragstone_core::ports::Unfinished;
-use ragstone_core::{DocumentId, Error, ErrorCode, Index, IndexName, IndexState, JobKind, Result, TenantId, Topology};
+use ragstone_core::{
+    AuditAct, AuditAction, Caller, DocumentId, Error, ErrorCode, Index, IndexName, IndexState, JobKind, Result,
+    TenantId, Topology,
+};
 
 use crate::follow::Changes;
 use crate::index::Entry;
@@ -86,7 +89,7 @@ impl Indexes {
     /// # Errors
     /// `NotFound` when the embedding service has no such model; `Conflict` when its index serves already, or when
     /// something else is in the store under its name.
-    pub(crate) async fn begin_reindex(&self, model: &str) -> Result<IndexProgress> {
+    pub(crate) async fn begin_reindex(&self, caller: &Caller, model: &str) -> Result<IndexProgress> {
         if model.is_empty() {
             return Err(Error::invalid("field 'model' is missing"));
         }
@@ -97,8 +100,10 @@ impl Indexes {
         }
         self.targets.index.create(&spec).await?;
         // One that is known has its jobs already: only those that failed are enqueued again.
-        if !known.iter().any(|index| index.spec == spec) {
-            self.targets.catalog.add_index(&spec).await?;
+        if known.iter().any(|index| index.spec == spec) {
+            self.note(caller, AuditAction::ReindexBegin, spec.name.as_str()).await?;
+        } else {
+            self.targets.catalog.add_index(&spec, Some(caller)).await?;
         }
         let again = self.targets.catalog.retry_unfinished(JobKind::Rebuild, &spec.name).await?;
         tracing::info!(index = %spec.name, again, "an index is being filled");
@@ -110,7 +115,7 @@ impl Indexes {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` while documents are missing in it.
-    pub(crate) async fn switch(&self, name: Option<IndexName>) -> Result<IndexProgress> {
+    pub(crate) async fn switch(&self, caller: &Caller, name: Option<IndexName>) -> Result<IndexProgress> {
         let name = match name {
             Some(name) => name,
             None => self.standby().await?,
@@ -118,7 +123,7 @@ impl Indexes {
         let complete = self.check_counts(&name).await?;
         // The catalog first, which refuses while jobs are unfinished; a switch that breaks off here is mended by
         // `Targets::reconcile`, or by asking again.
-        self.targets.catalog.serve_index(&name).await?;
+        self.targets.catalog.serve_index(&name, Some(caller)).await?;
         self.targets.index.serve(&name).await?;
         tracing::info!(index = %name, "this index serves now");
         Ok(IndexProgress { index: Index { state: IndexState::Serving, ..complete.index }, ..complete })
@@ -162,7 +167,7 @@ impl Indexes {
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when it serves.
-    pub(crate) async fn drop_index(&self, name: &IndexName) -> Result<()> {
+    pub(crate) async fn drop_index(&self, caller: &Caller, name: &IndexName) -> Result<()> {
         let known = self.targets.catalog.indexes().await?;
         // A removal that broke off may have left it in the store alone.
         let in_store = async || Ok::<_, Error>(self.targets.index.scan(false).await?.iter().any(|e| e.name == *name));
@@ -170,7 +175,7 @@ impl Indexes {
             return Err(Error::not_found(format!("there is no index '{name}'")));
         }
         // The catalog first: from then on nobody writes to it.
-        self.targets.catalog.remove_index(name).await?;
+        self.targets.catalog.remove_index(name, Some(caller)).await?;
         self.targets.index.drop_index(name).await
     }
 
@@ -178,7 +183,7 @@ impl Indexes {
     ///
     /// # Errors
     /// `Conflict` while documents move to other shards; `Unprocessable` where the store cannot.
-    pub(crate) async fn reshard(&self, shards: &[String]) -> Result<ReshardProgress> {
+    pub(crate) async fn reshard(&self, caller: &Caller, shards: &[String]) -> Result<ReshardProgress> {
         if shards.is_empty() {
             return Err(Error::invalid("field 'shards' is missing: name at least one"));
         }
@@ -187,10 +192,17 @@ impl Indexes {
         if indexes.is_empty() {
             return Err(Error::conflict("there is no index yet: the first document makes it"));
         }
+        // First: nothing moves without a trace of who wanted it.
+        self.note(caller, AuditAction::ReshardBegin, &shards.join(" ")).await?;
         let begun = join_all(indexes.iter().map(|index| self.begin_reshard(&index.spec.name, shards))).await;
         begun.into_iter().collect::<Result<()>>()?;
         self.changes.work_added();
         self.reshard_progress().await
+    }
+
+    async fn note(&self, caller: &Caller, action: AuditAction, object: &str) -> Result<()> {
+        let act = AuditAct { action, object_id: object.to_owned(), detail: String::new() };
+        self.targets.catalog.record(caller, act).await
     }
 
     async fn begin_reshard(&self, name: &IndexName, shards: &[String]) -> Result<()> {

@@ -56,7 +56,7 @@ impl Targets {
     async fn first(&self) -> Result<IndexSpec> {
         let spec = self.embedding.model("").await?.spec.clone();
         self.index.create(&spec).await?;
-        self.catalog.add_index(&spec).await?;
+        self.catalog.add_index(&spec, None).await?;
         tracing::info!(index = %spec.name, dimension = spec.dimension, "the first index is made");
         Ok(spec)
     }
@@ -73,7 +73,7 @@ impl Targets {
             let found = stored.iter().find(|entry| entry.name == *name);
             if found.is_none() {
                 // The jobs first: were they second and missing, an empty index would pass for a whole one.
-                self.catalog.add_index(&target.spec).await?;
+                self.catalog.add_index(&target.spec, None).await?;
                 self.index.create(&target.spec).await?;
                 self.catalog.retry_unfinished(JobKind::Rebuild, name).await?;
             }

@@ -5,12 +5,13 @@
 
 use ragstone_core::ports::Unfinished;
 use ragstone_core::{
-    DocumentId, Error, Index, IndexName, IndexSpec, IndexState, Job, JobKind, JobStatus, Priority, Result, Stage,
-    TenantId,
+    AuditAction, Caller, DocumentId, Error, Index, IndexName, IndexSpec, IndexState, Job, JobKind, JobStatus, Priority,
+    Result, Stage, TenantId,
 };
 use sqlx::Row as _;
 
 use super::Store;
+use super::audit::{self, Note};
 use super::dialect::{Connection, Sharing, elements, lock_indexes, new_uuid};
 use super::end::end;
 use super::failure::Failure;
@@ -61,13 +62,13 @@ async fn find(connection: &mut Connection, name: &IndexName) -> Result<Option<In
     row.as_ref().map(rows::index).transpose()
 }
 
-pub(super) async fn add(store: &Store, spec: &IndexSpec) -> Result<Index, Failure> {
+pub(super) async fn add(store: &Store, spec: &IndexSpec, by: Option<&Caller>) -> Result<Index, Failure> {
     let mut tx = store.begin_long().await?;
-    let outcome = add_in(store, &mut tx, spec).await;
+    let outcome = add_in(store, &mut tx, spec, by).await;
     end(tx, outcome).await
 }
 
-async fn add_in(store: &Store, tx: &mut Connection, spec: &IndexSpec) -> Result<Index, Failure> {
+async fn add_in(store: &Store, tx: &mut Connection, spec: &IndexSpec, by: Option<&Caller>) -> Result<Index, Failure> {
     lock_indexes(tx, Sharing::Alone).await?;
     let now = store.now(tx).await?;
     sqlx::query(
@@ -91,16 +92,30 @@ async fn add_in(store: &Store, tx: &mut Connection, spec: &IndexSpec) -> Result<
         .bind(now)
         .execute(&mut *tx)
         .await?;
+    note(store, tx, AuditAction::ReindexBegin, &spec.name, by).await?;
     Ok(index)
 }
 
-pub(super) async fn serve(store: &Store, name: &IndexName) -> Result<(), Failure> {
+/// Notes who changed an index, where somebody did.
+async fn note(
+    store: &Store,
+    tx: &mut Connection,
+    action: AuditAction,
+    name: &IndexName,
+    by: Option<&Caller>,
+) -> Result<(), Failure> {
+    let Some(caller) = by else { return Ok(()) };
+    let now = store.now(tx).await?;
+    audit::append(tx, caller.tenant(), &[Note::new(action, caller, name.as_str(), now)]).await
+}
+
+pub(super) async fn serve(store: &Store, name: &IndexName, by: Option<&Caller>) -> Result<(), Failure> {
     let mut tx = store.begin().await?;
-    let outcome = serve_in(&mut tx, name).await;
+    let outcome = serve_in(store, &mut tx, name, by).await;
     end(tx, outcome).await
 }
 
-async fn serve_in(tx: &mut Connection, name: &IndexName) -> Result<(), Failure> {
+async fn serve_in(store: &Store, tx: &mut Connection, name: &IndexName, by: Option<&Caller>) -> Result<(), Failure> {
     lock_indexes(tx, Sharing::Alone).await?;
     if find(tx, name).await?.is_none() {
         return Err(Error::not_found(format!("there is no index '{name}'")).into());
@@ -122,23 +137,23 @@ async fn serve_in(tx: &mut Connection, name: &IndexName) -> Result<(), Failure> 
         .bind(name.as_str())
         .execute(&mut *tx)
         .await?;
-    Ok(())
+    note(store, tx, AuditAction::IndexSwitch, name, by).await
 }
 
-pub(super) async fn remove(store: &Store, name: &IndexName) -> Result<(), Failure> {
+pub(super) async fn remove(store: &Store, name: &IndexName, by: Option<&Caller>) -> Result<(), Failure> {
     let mut tx = store.begin_long().await?;
-    let outcome = remove_in(&mut tx, name).await;
+    let outcome = remove_in(store, &mut tx, name, by).await;
     end(tx, outcome).await
 }
 
-async fn remove_in(tx: &mut Connection, name: &IndexName) -> Result<(), Failure> {
+async fn remove_in(store: &Store, tx: &mut Connection, name: &IndexName, by: Option<&Caller>) -> Result<(), Failure> {
     lock_indexes(tx, Sharing::Alone).await?;
     if find(tx, name).await?.is_some_and(|index| index.state == IndexState::Serving) {
         return Err(Error::conflict(format!("the index '{name}' serves: let another one serve first")).into());
     }
     sqlx::query("DELETE FROM jobs WHERE index_name = $1").bind(name.as_str()).execute(&mut *tx).await?;
     sqlx::query("DELETE FROM indexes WHERE name = $1").bind(name.as_str()).execute(&mut *tx).await?;
-    Ok(())
+    note(store, tx, AuditAction::IndexDrop, name, by).await
 }
 
 pub(super) async fn enqueue(

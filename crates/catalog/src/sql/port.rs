@@ -133,16 +133,16 @@ impl Catalog for Store {
         self.limited(indexes::all(self)).await
     }
 
-    async fn add_index(&self, spec: &IndexSpec) -> Result<Index> {
-        Ok(indexes::add(self, spec).await?)
+    async fn add_index(&self, spec: &IndexSpec, by: Option<&Caller>) -> Result<Index> {
+        Ok(indexes::add(self, spec, by).await?)
     }
 
-    async fn serve_index(&self, name: &IndexName) -> Result<()> {
-        self.limited(indexes::serve(self, name)).await
+    async fn serve_index(&self, name: &IndexName, by: Option<&Caller>) -> Result<()> {
+        self.limited(indexes::serve(self, name, by)).await
     }
 
-    async fn remove_index(&self, name: &IndexName) -> Result<()> {
-        Ok(indexes::remove(self, name).await?)
+    async fn remove_index(&self, name: &IndexName, by: Option<&Caller>) -> Result<()> {
+        Ok(indexes::remove(self, name, by).await?)
     }
 
     async fn enqueue(&self, kind: JobKind, index: &IndexName, documents: &[(TenantId, DocumentId)]) -> Result<u64> {

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use ragstone_core::ports::Write;
 use ragstone_core::{
     Answered, AuditAct, AuditAction, AuditCheck, AuditEntry, AuditFilter, Caller, DocumentRead, Error, ErrorCode,
-    JobStatus,
+    IndexSpec, JobStatus,
 };
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
@@ -101,6 +101,33 @@ async fn every_change_leaves_its_entry(f: Fixture) {
     assert!(log.windows(2).all(|pair| pair[1].prev_hash == pair[0].hash && pair[0].hash.len() == 64));
     let check = f.verify().await;
     assert_eq!(check, AuditCheck { entries: 5, first_broken: None, hash: last.hash.clone() });
+}
+
+async fn changes_of_indexes_leave_theirs(f: Fixture) {
+    let root = member("t", "root", &[]);
+    let [a, b] = ["a", "b"].map(|model| IndexSpec::of(model, "1", 3));
+    f.catalog.add_index(&a, None).await.unwrap();
+    assert!(f.log("t").await.is_empty(), "nobody asked for the first one");
+    f.put("d", "x").await;
+    while f.work().await.is_some() {}
+    f.catalog.add_index(&b, Some(&root)).await.unwrap();
+    assert!(f.catalog.serve_index(&b.name, Some(&root)).await.is_err(), "it is not complete");
+    assert!(f.catalog.remove_index(&a.name, Some(&root)).await.is_err(), "it serves");
+    while f.work().await.is_some() {}
+    f.catalog.serve_index(&b.name, Some(&root)).await.unwrap();
+    f.catalog.remove_index(&a.name, Some(&root)).await.unwrap();
+    let log = f.log("t").await;
+    let seen: Vec<_> = log.iter().map(|e| (e.action.as_str(), e.object_id.as_str(), e.subject.as_str())).collect();
+    let (a, b) = (a.name.as_str(), b.name.as_str());
+    assert_eq!(
+        seen,
+        [
+            ("document.write", "d", "ragstone"),
+            ("reindex.begin", b, "root"),
+            ("index.switch", b, "root"),
+            ("index.drop", a, "root")
+        ]
+    );
 }
 
 async fn what_is_refused_leaves_none(f: Fixture) {
@@ -242,6 +269,7 @@ async fn a_missing_end_shows_too(f: Fixture) {
 
 contract! {
     every_change_leaves_its_entry,
+    changes_of_indexes_leave_theirs,
     what_is_refused_leaves_none,
     answers_are_recorded_once_each_to_their_tenant,
     it_is_read_in_pages_and_by_what_is_asked,

@@ -36,7 +36,7 @@ async fn found(catalog: &dyn Catalog, words: &str) -> usize {
 /// A catalog with something of everything.
 async fn fill(f: &Fixture) -> JobId {
     let spec = |model| IndexSpec::of(model, "1", 3);
-    f.catalog.add_index(&spec("a")).await.unwrap();
+    f.catalog.add_index(&spec("a"), None).await.unwrap();
     for id in ["done", "ä/gone", "failed"] {
         f.put(id, id).await;
     }
@@ -51,7 +51,7 @@ async fn fill(f: &Fixture) -> JobId {
         f.catalog.store_text(&leased.lease, text(&contents)).await.unwrap();
         f.finish(&f.renew(leased).await).await;
     }
-    f.catalog.add_index(&spec("b")).await.unwrap();
+    f.catalog.add_index(&spec("b"), None).await.unwrap();
     f.catalog.delete(&by("t"), &document("ä/gone"), None, None).await.unwrap();
     f.work().await.unwrap();
     f.put("done", "newer").await;
@@ -107,7 +107,7 @@ async fn goes_on(f: &Fixture, running: JobId) {
     let accepted = f.put("ä/gone", "again").await;
     assert_eq!(accepted.job.version, 3, "numbers go on");
     assert!(f.put("done", "newer").await.unchanged);
-    f.catalog.add_index(&IndexSpec::of("c", "1", 3)).await.unwrap();
+    f.catalog.add_index(&IndexSpec::of("c", "1", 3), None).await.unwrap();
     let mut done = Vec::new();
     while let Some(leased) = f.lease().await {
         if leased.job.id == running {

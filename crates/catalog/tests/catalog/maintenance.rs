@@ -48,14 +48,14 @@ impl Fixture {
 }
 
 async fn the_first_index_serves_and_the_next_is_filled(f: Fixture) {
-    let first = f.catalog.add_index(&spec("a")).await.unwrap();
+    let first = f.catalog.add_index(&spec("a"), None).await.unwrap();
     assert_eq!((first.spec, first.state), (spec("a"), IndexState::Serving));
     f.ingest("d", "x", &["a"]).await;
     f.put("waiting", "x").await;
-    let second = f.catalog.add_index(&spec("b")).await.unwrap();
+    let second = f.catalog.add_index(&spec("b"), None).await.unwrap();
     assert_eq!(second.state, IndexState::Building);
     assert_eq!(f.unfinished(JobKind::Rebuild, "b").await, (1, 0), "only for what is live");
-    let refused = f.catalog.serve_index(&name("b")).await.unwrap_err();
+    let refused = f.catalog.serve_index(&name("b"), None).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Conflict);
 
     let ingestion = f.lease().await.unwrap();
@@ -72,39 +72,39 @@ async fn the_first_index_serves_and_the_next_is_filled(f: Fixture) {
     assert_eq!(f.catalog.corpus_generation(&tenant("t")).await.unwrap(), generation);
     assert_eq!(f.document("d").await.status, DocumentStatus::Ready);
 
-    f.catalog.serve_index(&name("b")).await.unwrap();
+    f.catalog.serve_index(&name("b"), None).await.unwrap();
     let states = |a, b| vec![("a".to_owned(), a), ("b".to_owned(), b)];
     assert_eq!(f.states().await, states(IndexState::Standby, IndexState::Serving));
-    f.catalog.serve_index(&name("b")).await.unwrap();
-    f.catalog.serve_index(&name("a")).await.unwrap();
+    f.catalog.serve_index(&name("b"), None).await.unwrap();
+    f.catalog.serve_index(&name("a"), None).await.unwrap();
     assert_eq!(f.states().await, states(IndexState::Serving, IndexState::Standby));
-    assert_eq!(f.catalog.serve_index(&name("none")).await.unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(f.catalog.serve_index(&name("none"), None).await.unwrap_err().code, ErrorCode::NotFound);
 }
 
 async fn adding_again_gives_every_document_its_job_again(f: Fixture) {
-    f.catalog.add_index(&spec("a")).await.unwrap();
+    f.catalog.add_index(&spec("a"), None).await.unwrap();
     for id in ["d", "e", "gone"] {
         f.ingest(id, "x", &["a"]).await;
     }
     f.catalog.delete(&by("t"), &document("gone"), None, None).await.unwrap();
     f.work().await.unwrap();
-    f.catalog.add_index(&spec("b")).await.unwrap();
+    f.catalog.add_index(&spec("b"), None).await.unwrap();
     let leased = f.lease().await.unwrap();
     f.finish_into(&leased, &["b"]).await;
     assert_eq!(f.unfinished(JobKind::Rebuild, "b").await, (1, 0));
     for _ in 0..2 {
-        assert_eq!(f.catalog.add_index(&spec("b")).await.unwrap().state, IndexState::Building);
+        assert_eq!(f.catalog.add_index(&spec("b"), None).await.unwrap().state, IndexState::Building);
         assert_eq!(f.unfinished(JobKind::Rebuild, "b").await, (2, 0));
     }
-    f.catalog.add_index(&spec("a")).await.unwrap();
+    f.catalog.add_index(&spec("a"), None).await.unwrap();
     assert_eq!(f.unfinished(JobKind::Rebuild, "a").await, (2, 0), "its store may have been lost");
 }
 
 async fn an_index_that_came_meanwhile_is_caught_up_with(f: Fixture) {
-    f.catalog.add_index(&spec("a")).await.unwrap();
+    f.catalog.add_index(&spec("a"), None).await.unwrap();
     f.put("d", "x").await;
     let leased = f.lease().await.unwrap();
-    f.catalog.add_index(&spec("b")).await.unwrap();
+    f.catalog.add_index(&spec("b"), None).await.unwrap();
     assert_eq!(f.unfinished(JobKind::Rebuild, "b").await, (0, 0));
     f.finish_into(&leased, &["a"]).await;
     assert_eq!(
@@ -123,13 +123,13 @@ async fn an_index_that_came_meanwhile_is_caught_up_with(f: Fixture) {
     // One that was written everywhere needs none.
     f.ingest("d", "w", &["a", "b"]).await;
     assert_eq!(f.unfinished(JobKind::Rebuild, "b").await, (0, 0));
-    f.catalog.serve_index(&name("b")).await.unwrap();
+    f.catalog.serve_index(&name("b"), None).await.unwrap();
 }
 
 async fn a_rebuild_that_fails_does_not_touch_the_document(f: Fixture) {
-    f.catalog.add_index(&spec("a")).await.unwrap();
+    f.catalog.add_index(&spec("a"), None).await.unwrap();
     f.ingest("d", "x", &["a"]).await;
-    f.catalog.add_index(&spec("b")).await.unwrap();
+    f.catalog.add_index(&spec("b"), None).await.unwrap();
     let error = Error::internal("boom");
     let leased = f.lease().await.unwrap();
     let failed = f.catalog.fail(&leased.lease, &error, JobStatus::Failed, TTL).await.unwrap();
@@ -137,7 +137,7 @@ async fn a_rebuild_that_fails_does_not_touch_the_document(f: Fixture) {
     let found = f.document("d").await;
     assert_eq!((found.status, found.error, found.live_version), (DocumentStatus::Ready, None, Some(1)));
     assert!(f.put("d", "x").await.unchanged);
-    assert_eq!(f.catalog.serve_index(&name("b")).await.unwrap_err().code, ErrorCode::Conflict, "one is stuck");
+    assert_eq!(f.catalog.serve_index(&name("b"), None).await.unwrap_err().code, ErrorCode::Conflict, "one is stuck");
 
     assert_eq!(f.catalog.retry_unfinished(JobKind::Move, &name("b")).await.unwrap(), 0);
     assert_eq!(f.catalog.retry_unfinished(JobKind::Rebuild, &name("b")).await.unwrap(), 1);
@@ -151,9 +151,9 @@ async fn a_rebuild_that_fails_does_not_touch_the_document(f: Fixture) {
 }
 
 async fn nothing_confuses_maintenance_with_a_versions_own_job(f: Fixture) {
-    f.catalog.add_index(&spec("a")).await.unwrap();
+    f.catalog.add_index(&spec("a"), None).await.unwrap();
     f.ingest("d", "x", &["a"]).await;
-    f.catalog.add_index(&spec("b")).await.unwrap();
+    f.catalog.add_index(&spec("b"), None).await.unwrap();
     let rebuild = f.lease().await.unwrap();
     let again = f.put("d", "x").await;
     assert_eq!((again.unchanged, again.job.kind), (true, JobKind::Ingest));
@@ -173,11 +173,11 @@ async fn nothing_confuses_maintenance_with_a_versions_own_job(f: Fixture) {
 }
 
 async fn a_removal_ends_what_waits_for_its_document(f: Fixture) {
-    f.catalog.add_index(&spec("a")).await.unwrap();
+    f.catalog.add_index(&spec("a"), None).await.unwrap();
     for id in ["d", "e"] {
         f.ingest(id, "x", &["a"]).await;
     }
-    f.catalog.add_index(&spec("b")).await.unwrap();
+    f.catalog.add_index(&spec("b"), None).await.unwrap();
     f.catalog.enqueue(JobKind::Move, &name("a"), &[(tenant("t"), document("d"))]).await.unwrap();
     f.catalog.delete(&by("t"), &document("d"), None, None).await.unwrap();
     let (removal, _) = f.work().await.unwrap();
@@ -187,7 +187,7 @@ async fn a_removal_ends_what_waits_for_its_document(f: Fixture) {
 }
 
 async fn moves_are_enqueued_once_for_what_is_live(f: Fixture) {
-    f.catalog.add_index(&spec("a")).await.unwrap();
+    f.catalog.add_index(&spec("a"), None).await.unwrap();
     f.ingest("d", "x", &["a"]).await;
     f.put("waiting", "x").await;
     let all = ["waiting", "d", "none"].map(|id| (tenant("t"), document(id)));
@@ -207,7 +207,7 @@ async fn moves_are_enqueued_once_for_what_is_live(f: Fixture) {
 
 async fn thousands_of_jobs_are_enqueued_at_once(one: Fixture) {
     const WAITING: usize = 700;
-    one.catalog.add_index(&spec("a")).await.unwrap();
+    one.catalog.add_index(&spec("a"), None).await.unwrap();
     one.ingest("d", "x", &["a"]).await;
     let ids: Vec<String> = (0..5_000).map(|n| format!("\"ä\\{n}'")).collect();
     let many = |row: Record| -> Vec<Record> {
@@ -239,15 +239,15 @@ async fn thousands_of_jobs_are_enqueued_at_once(one: Fixture) {
 }
 
 async fn an_index_goes_with_its_jobs(f: Fixture) {
-    f.catalog.add_index(&spec("a")).await.unwrap();
+    f.catalog.add_index(&spec("a"), None).await.unwrap();
     for id in ["d", "e"] {
         f.ingest(id, "x", &["a"]).await;
     }
-    f.catalog.add_index(&spec("b")).await.unwrap();
+    f.catalog.add_index(&spec("b"), None).await.unwrap();
     let leased = f.lease().await.unwrap();
-    assert_eq!(f.catalog.remove_index(&name("a")).await.unwrap_err().code, ErrorCode::Conflict);
-    f.catalog.remove_index(&name("b")).await.unwrap();
-    f.catalog.remove_index(&name("b")).await.unwrap();
+    assert_eq!(f.catalog.remove_index(&name("a"), None).await.unwrap_err().code, ErrorCode::Conflict);
+    f.catalog.remove_index(&name("b"), None).await.unwrap();
+    f.catalog.remove_index(&name("b"), None).await.unwrap();
     assert_eq!(f.catalog.complete(&leased.lease, &[]).await.unwrap_err().code, ErrorCode::Conflict);
     assert!(!f.catalog.heartbeat(&leased.lease, TTL, 0.5).await.unwrap());
     assert!(f.lease().await.is_none());

@@ -171,7 +171,7 @@ async fn a_document_that_ends_while_an_index_is_added_is_in_it_or_gets_its_job()
     let all = processes(2).await;
     let spec = |n: usize| IndexSpec::of(&format!("m{n}"), "1", 3);
     let first = spec(0).name;
-    all[0].add_index(&spec(0)).await.unwrap();
+    all[0].add_index(&spec(0), None).await.unwrap();
     for round in 1..=8 {
         let mut leases = Vec::new();
         for n in 0..12 {
@@ -191,14 +191,14 @@ async fn a_document_that_ends_while_an_index_is_added_is_in_it_or_gets_its_job()
             racing.spawn(async move { catalog.complete(&leased.lease, &written).await.map(|_| ()) });
             if n == 5 {
                 let (catalog, spec) = (Arc::clone(&all[1]), spec(round));
-                racing.spawn(async move { catalog.add_index(&spec).await.map(|_| ()) });
+                racing.spawn(async move { catalog.add_index(&spec, None).await.map(|_| ()) });
             }
         }
         racing.join_all().await.into_iter().collect::<Result<Vec<_>, Error>>().unwrap();
         let waiting = all[0].unfinished(JobKind::Rebuild, &spec(round).name).await.unwrap();
         assert_eq!((waiting.active, waiting.stuck), (12, 0), "round {round}");
         for n in 1..=round {
-            all[0].remove_index(&spec(n).name).await.unwrap();
+            all[0].remove_index(&spec(n).name, None).await.unwrap();
         }
     }
 }
@@ -207,7 +207,7 @@ async fn a_document_that_ends_while_an_index_is_added_is_in_it_or_gets_its_job()
 async fn maintenance_and_ordinary_work_do_not_wait_for_each_other_in_a_circle() {
     let all = processes(2).await;
     let spec = |model| IndexSpec::of(model, "1", 3);
-    all[0].add_index(&spec("a")).await.unwrap();
+    all[0].add_index(&spec("a"), None).await.unwrap();
     let mut racing = JoinSet::new();
     for n in 0..4 {
         let catalog = Arc::clone(&all[n % 2]);
@@ -239,10 +239,10 @@ async fn maintenance_and_ordinary_work_do_not_wait_for_each_other_in_a_circle() 
         racing.spawn(async move {
             let documents: Vec<_> = (0..5).map(|n| (tenant("t"), document(&format!("d{n}")))).collect();
             for _ in 0..15 {
-                catalog.add_index(&spec("b")).await?;
+                catalog.add_index(&spec("b"), None).await?;
                 catalog.enqueue(JobKind::Move, &spec("a").name, &documents).await?;
                 catalog.retry_unfinished(JobKind::Rebuild, &spec("b").name).await?;
-                catalog.remove_index(&spec("b").name).await?;
+                catalog.remove_index(&spec("b").name, None).await?;
             }
             Ok(())
         });

@@ -353,20 +353,20 @@ pub trait Catalog: Ledger + Send + Sync {
 
     /// Adds an index: the first one serves, a later one is being built; every live document gets a `Rebuild` job for it, in
     /// the same transaction. An index that is there stays as it is; documents that lack a job get one again, whether or not
-    /// it had been filled before.
-    async fn add_index(&self, spec: &IndexSpec) -> Result<Index>;
+    /// it had been filled before. `by` is who wants it, for the audit log; `None`: the service itself.
+    async fn add_index(&self, spec: &IndexSpec, by: Option<&Caller>) -> Result<Index>;
 
-    /// Lets this index serve; the one that served before is kept as standby.
+    /// Lets this index serve; the one that served before is kept as standby. `by` as with [`Self::add_index`].
     ///
     /// # Errors
     /// `NotFound`; `Conflict` while it has unfinished `Rebuild` jobs.
-    async fn serve_index(&self, name: &IndexName) -> Result<()>;
+    async fn serve_index(&self, name: &IndexName, by: Option<&Caller>) -> Result<()>;
 
-    /// Forgets the index and its jobs; forgetting what is not there is fine.
+    /// Forgets the index and its jobs; forgetting what is not there is fine. `by` as with [`Self::add_index`].
     ///
     /// # Errors
     /// `Conflict` when it serves.
-    async fn remove_index(&self, name: &IndexName) -> Result<()>;
+    async fn remove_index(&self, name: &IndexName, by: Option<&Caller>) -> Result<()>;
 
     /// Enqueues a job of a maintenance kind for each of these documents that are live and have no such job waiting.
     /// Returns how many were enqueued.

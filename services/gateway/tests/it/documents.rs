@@ -180,3 +180,29 @@ async fn large_bodies_arrive_in_pieces_and_larger_ones_not_at_all() {
     problem(stack.put("over", "application/pdf", streamed).await, 413, "too_large").await;
     assert!(!stack.catalog.documents.lock().unwrap().contains_key("over"));
 }
+
+#[tokio::test]
+async fn writes_name_their_caller_and_pass_their_key_on() {
+    let stack = Stack::start().await;
+    let put = |key: &str| {
+        let request = stack.request(Method::PUT, "/v1/documents/d").header("content-type", "text/plain").body("abc");
+        request.header("idempotency-key", key).header("x-request-id", "req-1")
+    };
+    json(put("k-1").send().await.unwrap(), 202).await;
+    for bad in ["a b", &"x".repeat(256)] {
+        problem(put(bad).send().await.unwrap(), 400, "invalid_argument").await;
+    }
+    let batch = json!([{"id": "a", "text": "1"}, {"id": "b"}, {"id": "c", "text": "2"}]);
+    let post = |key: &str| {
+        let request = stack.request(Method::POST, "/v1/documents").json(&batch);
+        request.header("idempotency-key", key).send()
+    };
+    json(post("k-2").await.unwrap(), 202).await;
+    problem(post(&"x".repeat(251)).await.unwrap(), 400, "invalid_argument").await;
+    let uploads = stack.catalog.uploads.lock().unwrap().clone();
+    let mut keys: Vec<_> = uploads.iter().map(|(_, key)| key.as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["k-1", "k-2#0", "k-2#2"], "each item has its own, by its place");
+    assert_eq!((uploads[0].0.subject.as_str(), uploads[0].0.request_id.as_str()), ("anonymous", "req-1"));
+    assert!(uploads.iter().all(|(caller, _)| caller.access.as_ref().is_some_and(|access| access.all_groups)));
+}

@@ -38,6 +38,8 @@ pub(crate) struct Catalog {
     pub(crate) delay: Mutex<Duration>,
     pub(crate) under_way: AtomicUsize,
     pub(crate) peak: AtomicUsize,
+    /// Who uploaded, and with which idempotency key.
+    pub(crate) uploads: Mutex<Vec<(v1::Caller, String)>>,
     /// Pieces that arrived, by size.
     pub(crate) pieces: Mutex<Vec<usize>>,
 }
@@ -135,7 +137,9 @@ impl IngestionService for Shared {
         let Some(Part::Header(header)) = parts.message().await?.and_then(|message| message.part) else {
             return Err(Status::invalid_argument("no header"));
         };
-        assert_eq!(header.caller.and_then(|caller| caller.access).unwrap_or_default().tenant, "default");
+        let caller = header.caller.unwrap_or_default();
+        assert_eq!(caller.access.clone().unwrap_or_default().tenant, "default");
+        self.0.uploads.lock().unwrap().push((caller, header.idempotency_key));
         let mut body = Vec::new();
         while let Some(message) = parts.message().await? {
             let Some(Part::Data(data)) = message.part else { return Err(Status::invalid_argument("no data")) };

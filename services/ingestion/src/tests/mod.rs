@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accepting;
+mod auditing;
 mod crashes;
 mod fakes;
 mod fixture;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ragstone_core::ports::Catalog as _;
 use ragstone_core::{DocumentStatus, ErrorCode, IndexName, IndexState, JobStatus};
 
-use super::fixture::Fixture;
+use super::fixture::{Fixture, asker};
 
 fn n() -> IndexName {
     IndexName::of("n", "r1")
@@ -24,10 +24,10 @@ async fn a_new_model_is_filled_beside_the_serving_one_and_then_serves() {
     f.put("a", LONG).await;
     f.put("b", "short").await;
     f.work().await;
-    let begun = f.indexes.begin_reindex("n").await.unwrap();
+    let begun = f.indexes.begin_reindex(&asker(), "n").await.unwrap();
     assert_eq!((begun.index.state, begun.unfinished.active, begun.documents), (IndexState::Building, 2, 0));
     assert_eq!(*f.index.counted.lock().unwrap(), [], "not while documents wait");
-    let early = f.indexes.switch(Some(n())).await.unwrap_err();
+    let early = f.indexes.switch(&asker(), Some(n())).await.unwrap_err();
     assert_eq!(early.code, ErrorCode::Conflict, "{}", early.message);
     // Written meanwhile: a new document, a new version, a deletion.
     f.put("c", "new").await;
@@ -43,7 +43,7 @@ async fn a_new_model_is_filled_beside_the_serving_one_and_then_serves() {
     assert_eq!(f.index.visible_in(&n(), "b"), ["newer"]);
     assert!(f.index.visible_in(&n(), "a").is_empty());
 
-    let serving = f.indexes.switch(Some(n())).await.unwrap();
+    let serving = f.indexes.switch(&asker(), Some(n())).await.unwrap();
     assert_eq!((serving.index.state, serving.documents, serving.expected), (IndexState::Serving, 3, 3));
     assert_eq!(*f.index.counted.lock().unwrap(), [n()], "once, and no other index");
     assert_eq!(f.index.serves(), n());
@@ -51,12 +51,12 @@ async fn a_new_model_is_filled_beside_the_serving_one_and_then_serves() {
     f.put("d", "later").await;
     f.work().await;
     assert_eq!(f.index.visible_in(&m(), "d"), ["later"]);
-    assert_eq!(f.indexes.drop_index(&n()).await.unwrap_err().code, ErrorCode::Conflict);
-    assert_eq!(f.indexes.switch(None).await.unwrap().index.spec.name, m());
-    f.indexes.drop_index(&n()).await.unwrap();
+    assert_eq!(f.indexes.drop_index(&asker(), &n()).await.unwrap_err().code, ErrorCode::Conflict);
+    assert_eq!(f.indexes.switch(&asker(), None).await.unwrap().index.spec.name, m());
+    f.indexes.drop_index(&asker(), &n()).await.unwrap();
     assert!(f.index.visible_in(&n(), "d").is_empty());
-    assert_eq!(f.indexes.drop_index(&n()).await.unwrap_err().code, ErrorCode::NotFound);
-    assert_eq!(f.indexes.switch(None).await.unwrap_err().code, ErrorCode::Conflict, "nothing to go back to");
+    assert_eq!(f.indexes.drop_index(&asker(), &n()).await.unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(f.indexes.switch(&asker(), None).await.unwrap_err().code, ErrorCode::Conflict, "nothing to go back to");
 }
 
 #[tokio::test]
@@ -65,10 +65,10 @@ async fn an_index_that_lost_a_document_is_not_switched_to() {
     f.put("a", "words").await;
     f.put("b", "more words").await;
     f.work().await;
-    f.indexes.begin_reindex("n").await.unwrap();
+    f.indexes.begin_reindex(&asker(), "n").await.unwrap();
     f.work().await;
     f.index.lose(&n(), "b");
-    let refused = f.indexes.switch(Some(n())).await.unwrap_err();
+    let refused = f.indexes.switch(&asker(), Some(n())).await.unwrap_err();
     assert!(refused.message.contains("holds 1 documents, the catalog 2"), "{}", refused.message);
     assert_eq!(f.index.serves(), m());
 }
@@ -78,7 +78,7 @@ async fn nobody_waits_for_an_index_that_does_not_serve() {
     let f = Fixture::new().await;
     f.put("a", "words").await;
     f.work().await;
-    f.indexes.begin_reindex("n").await.unwrap();
+    f.indexes.begin_reindex(&asker(), "n").await.unwrap();
     f.embedding.n_is_away.store(true, Ordering::SeqCst);
     let job = f.put("b", "more words").await;
     f.work().await;
@@ -90,7 +90,7 @@ async fn nobody_waits_for_an_index_that_does_not_serve() {
     f.pass_long();
     f.work().await;
     assert_eq!(f.index.visible_in(&n(), "b"), ["more words"]);
-    f.indexes.switch(Some(n())).await.unwrap();
+    f.indexes.switch(&asker(), Some(n())).await.unwrap();
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_job_resumed_at_its_end_does_not_claim_what_it_never_wrote() {
     let f = Fixture::new().await;
     f.put("a", "words").await;
     f.work().await;
-    f.indexes.begin_reindex("n").await.unwrap();
+    f.indexes.begin_reindex(&asker(), "n").await.unwrap();
     f.work().await;
     // The new version misses the index that is built, and then its last step fails.
     f.embedding.n_is_away.store(true, Ordering::SeqCst);
@@ -114,7 +114,7 @@ async fn a_job_resumed_at_its_end_does_not_claim_what_it_never_wrote() {
     f.pass_long();
     f.work().await;
     assert_eq!(f.index.visible_in(&n(), "a"), ["newer words"]);
-    f.indexes.switch(Some(n())).await.unwrap();
+    f.indexes.switch(&asker(), Some(n())).await.unwrap();
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_failed_rebuild_leaves_the_document_alone_and_is_tried_again() {
     let f = Fixture::new().await;
     f.put("a", "words").await;
     f.work().await;
-    f.indexes.begin_reindex("n").await.unwrap();
+    f.indexes.begin_reindex(&asker(), "n").await.unwrap();
     for _ in 0..3 {
         f.embedding.errors.lock().unwrap().push_back(ErrorCode::Internal);
         f.work().await;
@@ -131,10 +131,10 @@ async fn a_failed_rebuild_leaves_the_document_alone_and_is_tried_again() {
     let stuck = f.indexes.read().await.unwrap().pop().unwrap();
     assert_eq!((stuck.unfinished.active, stuck.unfinished.stuck), (0, 1));
     assert_eq!(f.document("a").await.status, DocumentStatus::Ready);
-    assert_eq!(f.indexes.switch(Some(n())).await.unwrap_err().code, ErrorCode::Conflict);
-    f.indexes.begin_reindex("n").await.unwrap();
+    assert_eq!(f.indexes.switch(&asker(), Some(n())).await.unwrap_err().code, ErrorCode::Conflict);
+    f.indexes.begin_reindex(&asker(), "n").await.unwrap();
     f.work().await;
-    f.indexes.switch(Some(n())).await.unwrap();
+    f.indexes.switch(&asker(), Some(n())).await.unwrap();
     assert_eq!(f.index.visible("a"), ["words"]);
 }
 
@@ -143,9 +143,9 @@ async fn a_model_nobody_has_is_refused() {
     let f = Fixture::new().await;
     f.put("a", "words").await;
     f.work().await;
-    assert_eq!(f.indexes.begin_reindex("x").await.unwrap_err().code, ErrorCode::NotFound);
-    assert_eq!(f.indexes.begin_reindex("").await.unwrap_err().code, ErrorCode::InvalidArgument);
-    assert_eq!(f.indexes.begin_reindex("m").await.unwrap_err().code, ErrorCode::Conflict, "it serves already");
+    assert_eq!(f.indexes.begin_reindex(&asker(), "x").await.unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(f.indexes.begin_reindex(&asker(), "").await.unwrap_err().code, ErrorCode::InvalidArgument);
+    assert_eq!(f.indexes.begin_reindex(&asker(), "m").await.unwrap_err().code, ErrorCode::Conflict, "it serves already");
 }
 
 #[tokio::test]
@@ -156,10 +156,10 @@ async fn documents_move_to_their_shards_until_none_is_left() {
     }
     f.work().await;
     let shards = ["s0".to_owned(), "s1".to_owned()];
-    let begun = f.indexes.reshard(&shards).await.unwrap();
+    let begun = f.indexes.reshard(&asker(), &shards).await.unwrap();
     let leaving = begun.unfinished.active;
     assert!((10..=30).contains(&leaving), "{leaving} of 40");
-    assert_eq!(f.indexes.reshard(&shards).await.unwrap().unfinished.active, leaving, "again changes nothing");
+    assert_eq!(f.indexes.reshard(&asker(), &shards).await.unwrap().unfinished.active, leaving, "again changes nothing");
     f.indexes.look_after().await.unwrap();
     f.work().await;
     assert_eq!(f.index.moved.lock().unwrap().len() as u64, leaving);
@@ -171,7 +171,7 @@ async fn documents_move_to_their_shards_until_none_is_left() {
     f.indexes.look_after().await.unwrap();
     let ended = f.indexes.reshard_progress().await.unwrap();
     assert_eq!((ended.topology.shards, ended.topology.moving_to), (shards.to_vec(), None));
-    assert_eq!(f.indexes.reshard(&[]).await.unwrap_err().code, ErrorCode::InvalidArgument);
+    assert_eq!(f.indexes.reshard(&asker(), &[]).await.unwrap_err().code, ErrorCode::InvalidArgument);
 }
 
 #[tokio::test]
