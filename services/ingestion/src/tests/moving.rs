@@ -145,7 +145,11 @@ async fn a_model_nobody_has_is_refused() {
     f.work().await;
     assert_eq!(f.indexes.begin_reindex(&asker(), "x").await.unwrap_err().code, ErrorCode::NotFound);
     assert_eq!(f.indexes.begin_reindex(&asker(), "").await.unwrap_err().code, ErrorCode::InvalidArgument);
-    assert_eq!(f.indexes.begin_reindex(&asker(), "m").await.unwrap_err().code, ErrorCode::Conflict, "it serves already");
+    assert_eq!(
+        f.indexes.begin_reindex(&asker(), "m").await.unwrap_err().code,
+        ErrorCode::Conflict,
+        "it serves already"
+    );
 }
 
 #[tokio::test]
