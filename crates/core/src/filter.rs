@@ -8,6 +8,10 @@ use crate::{DocumentId, Error, Metadata, Result};
 /// The most conditions one filter may hold.
 const MAX_CONDITIONS: usize = 64;
 
+/// The key that asks for a chunk's score as an injection: a range only. Chunks stored before there was a score count
+/// as 0.
+pub const INJECTION_SCORE: &str = "injection_score";
+
 /// All of `must`, none of `must_not`, and, where it is not empty, at least one of `should`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +31,7 @@ pub struct Filter {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawCondition", into = "RawCondition")]
 pub struct Condition {
-    /// `document_id`, `title`, or `metadata.` and a path of keys joined by dots.
+    /// `document_id`, `title`, `injection_score`, or `metadata.` and a path of keys joined by dots.
     pub key: String,
     /// What must be true of it.
     pub predicate: Predicate,
@@ -79,15 +83,18 @@ impl Filter {
         if count > MAX_CONDITIONS {
             return Err(Error::invalid(format!("the filter has {count} conditions; the limit is {MAX_CONDITIONS}")));
         }
-        self.must.iter().chain(&self.must_not).chain(&self.should).try_for_each(|c| check_key(&c.key))
+        self.must.iter().chain(&self.must_not).chain(&self.should).try_for_each(check_condition)
     }
 }
 
 impl Filter {
-    /// Whether a document meets it; the same conditions as the vector stores apply, for searches without one.
+    /// Whether a document meets it; the same conditions as the vector stores apply, for searches without one. A
+    /// condition on `injection_score` is passed over: it is about a chunk's text, which whoever searches has to look at.
     #[must_use]
     pub fn matches(&self, document: &DocumentId, title: &str, metadata: &Metadata) -> bool {
+        let is_known = |condition: &&Condition| condition.key != INJECTION_SCORE;
         let holds = |condition: &Condition| match condition.key.as_str() {
+            INJECTION_SCORE => true,
             "document_id" => condition.predicate.holds(&Value::from(document.as_str())),
             "title" => condition.predicate.holds(&Value::from(title)),
             key => {
@@ -98,12 +105,29 @@ impl Filter {
             }
         };
         self.must.iter().all(holds)
-            && !self.must_not.iter().any(holds)
+            && !self.must_not.iter().filter(is_known).any(holds)
             && (self.should.is_empty() || self.should.iter().any(holds))
     }
 }
 
 impl Predicate {
+    /// What a number must not be to lie in the range: with these, what has no number at all lies in it too. `None` for
+    /// a predicate that is no range or does not include 0.
+    #[must_use]
+    pub fn excluded(&self) -> Option<Vec<Self>> {
+        let Self::Range { gte, gt, lte, lt } = *self else { return None };
+        let none = Self::Range { gte: None, gt: None, lte: None, lt: None };
+        let includes_zero = self.holds(&Value::from(0));
+        let with = |range: &dyn Fn(f64) -> Self, bound: Option<f64>| bound.map(range);
+        let bounds = [
+            with(&|bound| Self::Range { gte: None, gt: None, lte: None, lt: Some(bound) }, gte),
+            with(&|bound| Self::Range { gte: None, gt: None, lte: Some(bound), lt: None }, gt),
+            with(&|bound| Self::Range { gte: None, gt: Some(bound), lte: None, lt: None }, lte),
+            with(&|bound| Self::Range { gte: Some(bound), gt: None, lte: None, lt: None }, lt),
+        ];
+        (includes_zero && *self != none).then(|| bounds.into_iter().flatten().collect())
+    }
+
     fn holds(&self, value: &Value) -> bool {
         if let Value::Array(elements) = value {
             return elements.iter().any(|element| self.holds(element));
@@ -130,13 +154,21 @@ impl Scalar {
     }
 }
 
-fn check_key(key: &str) -> Result<()> {
+fn check_condition(condition: &Condition) -> Result<()> {
+    let key = condition.key.as_str();
     if matches!(key, "document_id" | "title") {
         return Ok(());
     }
+    if key == INJECTION_SCORE {
+        let is_range = matches!(condition.predicate, Predicate::Range { .. });
+        let refused = || Error::invalid(format!("filter key '{key}' takes gte, gt, lte and lt only"));
+        return is_range.then_some(()).ok_or_else(refused);
+    }
     let path = key.strip_prefix("metadata.").unwrap_or_default();
     if path.is_empty() || path.split('.').any(str::is_empty) || path.contains(['[', ']', '"']) {
-        return Err(Error::invalid(format!("filter key '{key}' must be document_id, title or metadata.<name>")));
+        return Err(Error::invalid(format!(
+            "filter key '{key}' must be document_id, title, injection_score or metadata.<name>"
+        )));
     }
     Ok(())
 }
@@ -231,6 +263,41 @@ mod tests {
             let parsed: Filter = serde_json::from_str(filter).unwrap();
             assert_eq!(parsed.matches(&document, "T", metadata), fits, "{filter}");
         }
+    }
+
+    #[test]
+    fn the_score_of_injections_takes_a_range_only_and_says_nothing_of_a_document() {
+        let filter = |json: &str| serde_json::from_str::<Filter>(json).unwrap();
+        let matched = filter(r#"{"must":[{"key":"injection_score","match":1}]}"#);
+        assert!(matched.validate().unwrap_err().message.contains("injection_score"));
+        let document = DocumentId::new("a").unwrap();
+        for json in [
+            r#"{"must":[{"key":"injection_score","lt":0.5}]}"#,
+            r#"{"must_not":[{"key":"injection_score","gte":0.5}]}"#,
+            r#"{"should":[{"key":"injection_score","lt":0.5}]}"#,
+        ] {
+            filter(json).validate().unwrap();
+            assert!(filter(json).matches(&document, "T", &Metadata::new()), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_a_range_excludes_is_its_complement() {
+        let range = |gte, gt, lte, lt| Predicate::Range { gte, gt, lte, lt };
+        for including in [
+            range(None, None, None, Some(0.5)),
+            range(Some(0.0), None, Some(0.5), None),
+            range(Some(-2.0), Some(-1.0), None, Some(0.1)),
+        ] {
+            let excluded = including.excluded().unwrap();
+            for number in [-3.0, -1.0, -0.5, 0.0, 0.1, 0.3, 0.5, 0.7] {
+                let number = Value::from(number);
+                let outside = excluded.iter().any(|predicate| predicate.holds(&number));
+                assert_eq!(including.holds(&number), !outside, "{including:?} {number}");
+            }
+        }
+        assert_eq!(range(Some(0.5), None, None, None).excluded(), None);
+        assert_eq!(Predicate::AnyOf(vec![Scalar::Integer(0)]).excluded(), None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use degraded::Degraded;
 pub use document::{Document, DocumentStatus, DocumentVersion, Metadata, validate_metadata};
 pub use error::{Error, ErrorCode, Result};
 pub use feedback::{Feedback, FeedbackCounts, Rating};
-pub use filter::{Condition, Filter, Predicate, Scalar};
+pub use filter::{Condition, Filter, INJECTION_SCORE, Predicate, Scalar};
 pub use ids::{DocumentId, JobId, TenantId};
 pub use index::{Index, IndexName, IndexSpec, IndexState, Topology};
 pub use job::{Job, JobKind, JobStatus, Priority, Stage};

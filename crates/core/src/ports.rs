@@ -43,6 +43,8 @@ pub struct Point {
     pub groups: Vec<String>,
     /// ISO 639-3 code of the text's language, where known: chooses stemmer and stop words of BM25.
     pub language: Option<String>,
+    /// How much the chunk's text looks like orders to a language model, 0 to 1.
+    pub injection_score: f32,
     /// The embedding; its length is the store's dimension.
     pub vector: Vec<f32>,
 }

@@ -57,6 +57,9 @@ struct Stored {
     start: u64,
     end: u64,
     tokens: u32,
+    /// Absent in points stored before there was a score.
+    #[serde(default)]
+    injection_score: f64,
     metadata: Metadata,
 }
 
@@ -78,6 +81,8 @@ pub(crate) fn encode(point: Point, analyzer: &str) -> Result<Map<String, Value>>
         start: point.chunk.start,
         end: point.chunk.end,
         tokens: point.chunk.tokens,
+        // As people write it: 0.7 as a float of 32 bits lies below the 0.7 of a filter.
+        injection_score: (f64::from(point.injection_score) * 1000.0).round() / 1000.0,
         metadata: point.metadata,
     };
     match serde_json::to_value(stored) {

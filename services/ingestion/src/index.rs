@@ -39,6 +39,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) chunks: &'a [Chunk],
     /// One for each chunk.
     pub(crate) vectors: Vec<Vec<f32>>,
+    /// How much each chunk looks like orders to a language model.
+    pub(crate) scores: &'a [f32],
 }
 
 /// One document of one index.
@@ -139,15 +141,17 @@ fn admin<M>(message: M) -> Request<M> {
 #[async_trait]
 impl Index for RemoteIndex {
     async fn stage(&self, index: &IndexName, batch: Batch<'_>) -> Result<()> {
-        let chunks = batch.chunks.iter().zip(batch.vectors).map(|(chunk, vector)| StagedChunk {
-            index: chunk.index,
-            content: chunk.content.clone(),
-            heading_path: chunk.heading_path.clone(),
-            start: chunk.start,
-            end: chunk.end,
-            tokens: chunk.tokens,
-            vector,
-        });
+        let chunks =
+            batch.chunks.iter().zip(batch.vectors).zip(batch.scores).map(|((chunk, vector), score)| StagedChunk {
+                index: chunk.index,
+                content: chunk.content.clone(),
+                heading_path: chunk.heading_path.clone(),
+                start: chunk.start,
+                end: chunk.end,
+                tokens: chunk.tokens,
+                vector,
+                injection_score: *score,
+            });
         let message = StageChunksRequest {
             tenant: batch.job.tenant.to_string(),
             document_id: batch.job.document_id.to_string(),

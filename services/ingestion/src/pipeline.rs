@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use ragstone_core::ports::{Catalog, LeasedJob, VersionText};
 use ragstone_core::{Chunk, Error, ErrorCode, IndexName, Job, JobKind, Result, Stage};
+use ragstone_text::injection;
 
 use crate::bodies::Bodies;
 use crate::embed::Model;
@@ -146,7 +147,7 @@ impl Pipeline {
     /// Chunks to the index, staged: nobody sees them yet.
     async fn embed(&self, run: &mut Run<'_>, target: &Target) -> Result<()> {
         let model = self.targets.model(&target.spec).await?;
-        let text = self.fitted(run, &model).await?;
+        let (text, scores) = self.fitted(run, &model).await?;
         let mut done = 0;
         while done < text.chunks.len() {
             run.progress.set(EMBED_FROM + (EMBED_TO - EMBED_FROM) * done as f32 / text.chunks.len() as f32);
@@ -155,7 +156,8 @@ impl Pipeline {
             let vectors = self.targets.embedding.embed(&model, texts).await?;
             let (title, language) = (text.title.as_str(), text.language.as_deref());
             let (job, version) = (&run.leased.job, &run.leased.version);
-            let batch = Batch { job, version, title, language, chunks, vectors };
+            let scores = &scores[done..done + chunks.len()];
+            let batch = Batch { job, version, title, language, chunks, vectors, scores };
             self.targets.index.stage(&target.spec.name, batch).await?;
             done += chunks.len();
         }
@@ -163,17 +165,24 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The version's text in chunks that this model reads whole; `run` knows their number from now on.
-    async fn fitted(&self, run: &mut Run<'_>, model: &Arc<Model>) -> Result<VersionText> {
+    /// The version's text in chunks that this model reads whole, and how much each looks like an injection; `run` knows
+    /// their number from now on. The scores are not stored with the text: they follow from it, and a rebuilt index gets
+    /// those of today's rules.
+    async fn fitted(&self, run: &mut Run<'_>, model: &Arc<Model>) -> Result<(VersionText, Vec<f32>)> {
         let mut text = self.catalog.text(&run.leased.lease).await?;
         let (fitting_model, chunks) = (model.clone(), std::mem::take(&mut text.chunks));
         // Counting a long text's tokens takes a while.
-        let fitting = tokio::task::spawn_blocking(move || fitting_model.chunker.refit(chunks));
-        text.chunks =
-            fitting.await.map_err(|e| Error::internal("fitting chunks to the model failed").with_source(e))??;
+        let fitting = tokio::task::spawn_blocking(move || {
+            let chunks = fitting_model.chunker.refit(chunks)?;
+            let scores = chunks.iter().map(|chunk| injection::score(&chunk.content).score).collect();
+            Ok::<_, Error>((chunks, scores))
+        });
+        let fitted = fitting.await.map_err(|e| Error::internal("fitting chunks to the model failed").with_source(e))?;
+        let scores;
+        (text.chunks, scores) = fitted?;
         let count = u32::try_from(text.chunks.len()).map_err(|e| Error::internal("too many chunks").with_source(e))?;
         run.chunks.insert(model.spec.name.clone(), count);
-        Ok(text)
+        Ok((text, scores))
     }
 
     /// The version becomes visible in place of the older one. Staged chunks may be gone after a crash of the index:

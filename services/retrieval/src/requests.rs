@@ -58,6 +58,8 @@ pub(crate) fn points(request: v1::StageChunksRequest) -> Result<Vec<Point>> {
         metadata: metadata.clone(),
         groups: request.groups.clone(),
         language: language.clone(),
+        // What is no number could never be filtered away.
+        injection_score: if chunk.injection_score.is_finite() { chunk.injection_score } else { 1.0 },
         vector: chunk.vector,
     };
     Ok(request.chunks.into_iter().map(point).collect())

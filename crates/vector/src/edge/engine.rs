@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qdrant_edge as edge;
-use ragstone_core::{Error, ErrorCode};
+use ragstone_core::{Error, ErrorCode, INJECTION_SCORE};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -114,7 +114,8 @@ impl Engine {
     pub(crate) fn ensure_indexes(&self) -> Result<()> {
         let keyword = edge::PayloadSchemaType::Keyword;
         let keywords = [TENANT, DOCUMENT, STATE, GROUPS, ANALYZER].map(|field| (field, keyword));
-        keywords.into_iter().chain([(PUBLIC, edge::PayloadSchemaType::Bool)]).try_for_each(|(field, kind)| {
+        let others = [(PUBLIC, edge::PayloadSchemaType::Bool), (INJECTION_SCORE, edge::PayloadSchemaType::Float)];
+        keywords.into_iter().chain(others).try_for_each(|(field, kind)| {
             self.update(edge::UpdateOperation::FieldIndexOperation(edge::FieldIndexOperations::CreateIndex(
                 edge::CreateIndex {
                     field_name: crate::edge::filter::plain_path(field),

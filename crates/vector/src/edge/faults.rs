@@ -34,6 +34,7 @@ fn point(document: &str, version: u64, content: String) -> Point {
         metadata: Metadata::new(),
         groups: Vec::new(),
         language: None,
+        injection_score: 0.0,
         vector: vec![1.0; DIMENSION],
     }
 }

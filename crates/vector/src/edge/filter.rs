@@ -1,7 +1,7 @@
 //! The one place where an engine filter for reading is made: tenant, access groups and visibility are always in it.
 
 use qdrant_edge as edge;
-use ragstone_core::{Access, Condition, Error, Filter, GroupAccess, Predicate, Result, Scalar};
+use ragstone_core::{Access, Condition, Error, Filter, GroupAccess, INJECTION_SCORE, Predicate, Result, Scalar};
 
 use crate::payload::{CHUNK, DOCUMENT, GROUPS, METADATA, PUBLIC, STATE, State, TENANT};
 
@@ -77,7 +77,17 @@ fn translate(conditions: &[Condition]) -> Result<Option<Vec<edge::Condition>>> {
 
 fn condition(condition: &Condition) -> Result<edge::Condition> {
     let key = path(&condition.key)?;
-    Ok(match &condition.predicate {
+    let excluded = condition.predicate.excluded().filter(|_| condition.key == INJECTION_SCORE);
+    if let Some(excluded) = excluded {
+        let excluded = excluded.into_iter().map(|predicate| simple(key.clone(), &predicate)).collect();
+        return Ok(edge::Condition::Filter(edge::Filter { must_not: Some(excluded), ..edge::Filter::new() }));
+    }
+    Ok(simple(key, &condition.predicate))
+}
+
+/// The condition as the engine knows it: what has no such field does not meet it.
+fn simple(key: edge::JsonPath, predicate: &Predicate) -> edge::Condition {
+    match predicate {
         Predicate::AnyOf(values) => {
             let any = values.iter().map(|value| field(key.clone(), scalar(value))).collect();
             edge::Condition::Filter(edge::Filter { should: Some(any), ..edge::Filter::new() })
@@ -86,7 +96,7 @@ fn condition(condition: &Condition) -> Result<edge::Condition> {
             let [gte, gt, lte, lt] = [gte, gt, lte, lt].map(|bound| bound.map(Into::into));
             edge::Condition::Field(edge::FieldCondition::new_range(key, edge::Range { lt, gt, gte, lte }))
         }
-    })
+    }
 }
 
 fn scalar(value: &Scalar) -> edge::Match {
@@ -104,4 +114,45 @@ fn path(key: &str) -> Result<edge::JsonPath> {
     };
     let quoted: String = inner.split('.').map(|part| format!(".\"{part}\"")).collect();
     format!("{METADATA}{quoted}").parse().map_err(|()| Error::invalid(format!("filter key '{key}' cannot be searched")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::edge::engine::{Engine, NewPoint};
+    use ragstone_core::TenantId;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    /// Which of three points are found: the first stored before there was a score, the others with 0.2 and 0.9.
+    fn found(filter: &str) -> Vec<u128> {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(directory.path(), 2).unwrap();
+        let point = |(id, score): (u128, Option<f64>)| {
+            let mut payload = json!({"tenant": "t", "state": "live", "public": true});
+            if let Some(score) = score {
+                payload[INJECTION_SCORE] = json!(score);
+            }
+            let sparse = edge::SparseVector { indices: vec![1], values: vec![1.0] };
+            let payload = payload.as_object().unwrap().clone();
+            NewPoint { id: Uuid::from_u128(id), dense: vec![1.0, 0.0], sparse, payload }
+        };
+        engine.store([(1, None), (2, Some(0.2)), (3, Some(0.9))].map(point).into()).unwrap();
+        let access = Access { tenant: TenantId::new("t").unwrap(), groups: GroupAccess::All };
+        let filter = ReadFilter::new(&access, &serde_json::from_str(filter).unwrap()).unwrap();
+        let mut ids: Vec<_> = engine.nearest(vec![1.0, 0.0], filter.engine(), 9).unwrap();
+        ids.sort_by_key(|(id, _)| *id);
+        ids.into_iter().map(|(id, _)| id.as_u128()).collect()
+    }
+
+    #[test]
+    fn a_point_without_a_score_counts_as_0() {
+        assert_eq!(found(r#"{"must":[{"key":"injection_score","lt":0.5}]}"#), [1, 2]);
+        assert_eq!(found(r#"{"must":[{"key":"injection_score","gte":0,"lte":0.2}]}"#), [1, 2]);
+        assert_eq!(found(r#"{"must":[{"key":"injection_score","gte":0.5}]}"#), [3]);
+        assert_eq!(found(r#"{"must_not":[{"key":"injection_score","gte":0.5}]}"#), [1, 2]);
+        assert_eq!(found(r#"{"must_not":[{"key":"injection_score","lt":0.5}]}"#), [3]);
+        assert_eq!(found(r#"{"should":[{"key":"injection_score","gt":0.1}]}"#), [2, 3]);
+    }
 }

@@ -50,6 +50,7 @@ pub(crate) fn point(tenant_name: &str, document_name: &str, version: u64, index:
         metadata: Metadata::new(),
         groups: Vec::new(),
         language: Some("eng".to_owned()),
+        injection_score: 0.0,
         vector: vector(u64::from(index) + 1),
     }
 }
