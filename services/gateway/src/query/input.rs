@@ -1,7 +1,10 @@
 //! Step 3 of a query: what a question may be, checked once for REST and gRPC.
 
 use ragstone_core::{Error, Filter, Result, SearchMode};
+use ragstone_text::clean;
 use serde::Deserialize;
+
+use super::history::Turn;
 
 /// How many passages are retrieved when the caller does not say.
 const DEFAULT_K: u32 = 5;
@@ -46,6 +49,9 @@ pub(crate) struct QueryInput {
     /// Whether the answer comes as Server-Sent Events.
     #[serde(default)]
     pub stream: bool,
+    /// What was said before, oldest first; only chats have it.
+    #[serde(skip)]
+    pub history: Vec<Turn>,
     /// Whether a cached answer will do. Without a cache every answer is a miss, which is always allowed.
     #[expect(dead_code, reason = "part of the contract; nothing is cached yet, so both values mean the same")]
     pub cache: Option<bool>,
@@ -71,6 +77,8 @@ pub(crate) struct Search {
 pub(crate) struct Question {
     /// What is searched for it.
     pub search: Search,
+    /// What was said before, oldest first.
+    pub history: Vec<Turn>,
     /// The most tokens to write; 0: the generation service's default.
     pub max_tokens: u32,
     /// Sampling temperature; `None`: the generation service's default.
@@ -83,7 +91,7 @@ impl QueryInput {
     /// # Errors
     /// `InvalidArgument` naming the field.
     pub(crate) fn check(self, max_chars: usize) -> Result<Question> {
-        let Self { query, k, filter, mode, rerank, max_tokens, temperature, .. } = self;
+        let Self { query, k, filter, mode, rerank, max_tokens, temperature, history, .. } = self;
         let search = SearchInput { query, k, mode, filter, rerank }.check(max_chars)?;
         if let Some(tokens) = max_tokens
             && !(1..=MAX_TOKENS).contains(&tokens)
@@ -95,7 +103,7 @@ impl QueryInput {
         {
             return Err(Error::invalid(format!("temperature is {heat}; it must lie within 0 and {MAX_TEMPERATURE}")));
         }
-        Ok(Question { search, max_tokens: max_tokens.unwrap_or_default(), temperature })
+        Ok(Question { search, history, max_tokens: max_tokens.unwrap_or_default(), temperature })
     }
 }
 
@@ -123,24 +131,6 @@ impl SearchInput {
     }
 }
 
-/// The text without characters that nobody sees but a model reads. Everything else stays as it is: joiners too (they
-/// shape Persian, Indic scripts and emoji), and accents, signs and white space.
-fn clean(text: &str) -> String {
-    text.chars().filter(|c| !is_invisible(*c)).collect()
-}
-
-fn is_invisible(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
-        || matches!(c,
-            '\u{ad}' // soft hyphen
-            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}' // direction
-            | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' // zero width
-            | '\u{fff9}'..='\u{fffb}' // annotations
-            | '\u{e0000}'..='\u{e007f}' // tags
-            | '\u{e0100}'..='\u{e01ef}' // further variation selectors, which can carry hidden bytes
-        )
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -156,7 +146,7 @@ mod tests {
         let question = QueryInput { query: "why?".to_owned(), ..QueryInput::default() }.check(10).unwrap();
         let (text, mode, filter) = ("why?".to_owned(), SearchMode::Hybrid, Filter::default());
         let search = Search { text, k: 5, mode, filter, rerank: false };
-        assert_eq!(question, Question { search, max_tokens: 0, temperature: None });
+        assert_eq!(question, Question { search, history: Vec::new(), max_tokens: 0, temperature: None });
     }
 
     #[test]
@@ -174,11 +164,11 @@ mod tests {
 
     #[test]
     fn only_invisible_characters_go() {
-        for same in ["C++ 3.14", "Grüße élève", "می‌خواهم", "👩‍💻", "क्‍ष", "a\tb\nc", "<x> & \"y\""]
-        {
-            assert_eq!(clean(same), same);
+        let kept = |query: &str| SearchInput { query: query.to_owned(), ..SearchInput::default() }.check(40).unwrap().text;
+        for same in ["C++ 3.14", "Grüße élève", "می\u{200c}خواهم", "👩\u{200d}💻", "a\tb\nc", "<x> & \"y\""] {
+            assert_eq!(kept(same), same);
         }
-        assert_eq!(clean("a\u{200b}b\u{202e}c\u{e0061}d\u{2066}e\u{0}f\u{feff}"), "abcdef");
+        assert_eq!(kept("a\u{200b}b\u{202e}c\u{e0061}d\u{2066}e\u{0}f\u{feff}"), "abcdef");
     }
 
     #[test]
