@@ -20,18 +20,20 @@ pub struct Passage {
 }
 
 /// A rendered, versioned prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prompt {
-    /// Template and version, for example `answer/1`.
+    /// Template and version, for example `answer/2`.
     pub version: String,
     /// The system role's text.
     pub system: String,
-    /// The user role's text: passages in nonce-delimited blocks, then the question.
+    /// The user role's text: history, passages and question, each in a nonce-delimited block.
     pub user: String,
+    /// What no answer may contain: the blocks' nonce and the canary of the system role's text.
+    pub secrets: Vec<String>,
 }
 
 /// What a chat model gets.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChatRequest {
     /// The caller's question.
     pub question: String,
@@ -43,6 +45,10 @@ pub struct ChatRequest {
     pub max_tokens: u32,
     /// Sampling temperature, 0 to 2.
     pub temperature: f32,
+    /// The answer ends before the first of these texts.
+    pub stop: Vec<String>,
+    /// The same seed may give the same answer, where the model knows seeds.
+    pub seed: Option<i64>,
 }
 
 /// Tokens counted by the model, or estimated where it does not say.

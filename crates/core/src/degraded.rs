@@ -5,6 +5,8 @@ use std::fmt;
 /// One way an answer was degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Degraded {
+    /// A follow-up question was put together from words of the conversation, as no language model rewrote it in time.
+    QueryRewriteSkipped,
     /// The question could not be embedded: keyword (BM25) search only.
     EmbedLexicalOnly,
     /// A shard did not answer in time; the others did.
@@ -19,6 +21,8 @@ pub enum Degraded {
     LlmFallback,
     /// A model broke off midway and the next one started over.
     LlmStreamRestarted,
+    /// A model wrote out its secret instructions: what it said was taken back.
+    GuardCanary,
     /// A model's stream was cut at a limit of length or time.
     LlmStreamLimit,
     /// No configured model answered: the best passages' own sentences stand in.
@@ -27,7 +31,8 @@ pub enum Degraded {
 
 impl Degraded {
     /// All codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
+        Self::QueryRewriteSkipped,
         Self::EmbedLexicalOnly,
         Self::RetrievalPartial,
         Self::RetrievalKeywordFallback,
@@ -35,6 +40,7 @@ impl Degraded {
         Self::LlmThrottled,
         Self::LlmFallback,
         Self::LlmStreamRestarted,
+        Self::GuardCanary,
         Self::LlmStreamLimit,
         Self::GenerationExtractive,
     ];
@@ -43,6 +49,7 @@ impl Degraded {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::QueryRewriteSkipped => "query.rewrite_skipped",
             Self::EmbedLexicalOnly => "embed.lexical_only",
             Self::RetrievalPartial => "retrieval.partial",
             Self::RetrievalKeywordFallback => "retrieval.keyword_fallback",
@@ -50,6 +57,7 @@ impl Degraded {
             Self::LlmThrottled => "llm.throttled",
             Self::LlmFallback => "llm.fallback",
             Self::LlmStreamRestarted => "llm.stream_restarted",
+            Self::GuardCanary => "guard.canary",
             Self::LlmStreamLimit => "llm.stream_limit",
             Self::GenerationExtractive => "generation.extractive",
         }

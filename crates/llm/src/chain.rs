@@ -4,7 +4,9 @@ mod attempt;
 mod bill;
 mod link;
 mod run;
+mod speaker;
 mod turns;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +50,8 @@ impl Default for ChainPolicy {
 ///
 /// A model that fails before its first token is asked once more where that may help, then the next one is
 /// (`llm.fallback`). One that is at its limit of requests or tokens is passed over (`llm.throttled`), and waited for only
-/// when no other one answers. After the first token the next model starts over (`ChatEvent::Restart`).
+/// when no other one answers. After the first token the next model starts over (`ChatEvent::Restart`), also when one
+/// writes a text that its prompt calls secret (`guard.canary`): nothing of that text is passed on.
 #[derive(Clone)]
 pub struct ChatChain {
     links: Arc<[Link]>,

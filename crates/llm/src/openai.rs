@@ -57,6 +57,12 @@ impl OpenAiChat {
         // OpenAI's newer models refuse the old name, other servers know no other.
         let key = if http::is_openai(&self.config.base_url) { "max_completion_tokens" } else { "max_tokens" };
         body[key] = request.max_tokens.into();
+        if !request.stop.is_empty() {
+            body["stop"] = request.stop.clone().into();
+        }
+        if let Some(seed) = request.seed {
+            body["seed"] = seed.into();
+        }
         body
     }
 }

@@ -36,8 +36,9 @@ async fn streams(server: &ModelServer) {
     let providers = vec![Provider::open(wrong_key).unwrap(), Provider::open(provider).unwrap()];
     let chain = ChatChain::new(providers, None, ChainPolicy::default());
     let question = "Write a story about a cat.".to_owned();
-    let prompt = Prompt { version: "t/1".into(), system: "You write stories.".into(), user: question.clone() };
-    let asked = ChatRequest { question, passages: Vec::new(), prompt, max_tokens: 40, temperature: 0.0 };
+    let (system, user) = ("You write stories.".into(), question.clone());
+    let prompt = Prompt { version: "t/1".into(), system, user, ..Prompt::default() };
+    let asked = ChatRequest { question, prompt, max_tokens: 40, ..ChatRequest::default() };
     let started = Instant::now();
     let mut stream = chain.answer(asked, Some(Deadline::after(PATIENCE)));
     let (mut pieces, mut first) = (Vec::new(), None);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{all, client, first, pieces, request, text};
 use ragstone_core::ports::ChatModel;
-use ragstone_core::{ChatEvent, Degraded, ErrorCode, FinishReason, Usage};
+use ragstone_core::{ChatEvent, ChatRequest, Degraded, ErrorCode, FinishReason, Usage};
 use ragstone_testkit::fake_openai::{Behaviour, FakeOpenAi, delta, finish, usage};
 use serde_json::json;
 
@@ -39,6 +39,30 @@ async fn an_answer_streams_with_its_end_and_its_cost() {
         "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "Why?"}],
     });
     assert_eq!(seen[0].body, expected);
+}
+
+#[tokio::test]
+async fn stop_texts_and_seeds_are_passed_on() {
+    let (server, model) = serve([Behaviour::answer("fine")]).await;
+    let asked = ChatRequest { stop: vec!["\n\n".into(), "END".into()], seed: Some(-7), ..request() };
+    all(model.stream(asked).await).await.unwrap();
+    let body = server.seen().remove(0).body;
+    assert_eq!((&body["stop"], &body["seed"]), (&json!(["\n\n", "END"]), &json!(-7)));
+}
+
+#[tokio::test]
+async fn what_a_server_does_not_count_is_estimated() {
+    let counts = |prompt: u32, written: u32| {
+        let counts = json!({"prompt_tokens": prompt, "completion_tokens": written});
+        Behaviour::Events(vec![delta("twelve bytes"), finish("stop"), json!({"choices": [], "usage": counts})])
+    };
+    // "be brief" and "Why?" are twelve bytes too: three tokens each.
+    for (behaviour, expected) in [(counts(0, 0), (3, 3)), (counts(7, 0), (7, 3)), (counts(0, 5), (3, 5))] {
+        let (_server, model) = serve([behaviour]).await;
+        let events = all(model.stream(request()).await).await.unwrap();
+        let Some(ChatEvent::Done { usage, .. }) = events.last() else { unreachable!("{events:?}") };
+        assert_eq!((usage.prompt_tokens, usage.completion_tokens), expected);
+    }
 }
 
 #[tokio::test]

@@ -125,8 +125,8 @@ fn request(question: &str, passages: &[String], max_tokens: u32) -> ChatRequest 
     let block = |(at, text): (usize, &String)| format!("<passage-7f3a n=\"{}\">\n{text}\n</passage-7f3a>\n", at + 1);
     let blocks: String = passages.iter().enumerate().map(block).collect();
     let user = format!("{blocks}\nQuestion: {question}");
-    let prompt = Prompt { version: "bench/1".to_owned(), system: SYSTEM.to_owned(), user };
-    ChatRequest { question: question.to_owned(), passages: Vec::new(), prompt, max_tokens, temperature: 0.0 }
+    let prompt = Prompt { version: "bench/1".to_owned(), system: SYSTEM.to_owned(), user, ..Prompt::default() };
+    ChatRequest { question: question.to_owned(), prompt, max_tokens, ..ChatRequest::default() }
 }
 
 fn xquad() -> Vec<serde_json::Value> {

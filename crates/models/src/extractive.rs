@@ -88,6 +88,11 @@ fn answer(question: &str, passages: &[Passage], bytes: usize) -> Vec<String> {
     pieces
 }
 
+/// The words of a text that carry its subject, in order: not articles, pronouns, question words and the like.
+pub fn content_words(text: &str) -> impl Iterator<Item = &str> {
+    words::words(text).filter(|word| word.content).map(|word| word.text)
+}
+
 /// A source's own `[3]`, a footnote say, would read as a citation: it becomes `(3)`, but in code, where it is an index.
 fn without_markers(quote: &str) -> String {
     let mut out = String::with_capacity(quote.len());
@@ -115,7 +120,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use futures::TryStreamExt;
     use proptest::prelude::*;
-    use ragstone_core::{DocumentId, Prompt};
+    use ragstone_core::DocumentId;
 
     use super::*;
 
@@ -189,9 +194,8 @@ mod tests {
         let request = ChatRequest {
             question: "How long are jobs leased?".into(),
             passages: passages(&["Jobs are leased for thirty seconds."]),
-            prompt: Prompt { version: String::new(), system: String::new(), user: String::new() },
             max_tokens: 100,
-            temperature: 0.0,
+            ..ChatRequest::default()
         };
         let events: Vec<ChatEvent> = ExtractiveAnswerer.stream(request).await.unwrap().try_collect().await.unwrap();
         assert_eq!(events[0], ChatEvent::Delta("Jobs are leased for thirty seconds. [1]".into()));

@@ -40,8 +40,8 @@ fn cited(question: &str, passages: &[&str]) -> ChatRequest {
         .map(|(at, text)| format!("<passage-7f3a n=\"{}\">\nTitle: T\n\n{text}\n</passage-7f3a>\n", at + 1))
         .collect();
     let user = format!("{blocks}\nQuestion: {question}");
-    let prompt = Prompt { version: "test/1".into(), system: SYSTEM.into(), user };
-    ChatRequest { question: question.into(), passages: Vec::new(), prompt, max_tokens: 64, temperature: 0.0 }
+    let prompt = Prompt { version: "test/1".into(), system: SYSTEM.into(), user, ..Prompt::default() };
+    ChatRequest { question: question.into(), prompt, max_tokens: 64, ..ChatRequest::default() }
 }
 
 async fn answer(model: &LocalChat, request: ChatRequest) -> (Vec<String>, Usage, FinishReason) {
@@ -143,7 +143,8 @@ async fn a_prompt_that_does_not_fit_is_refused() {
 async fn characters_of_several_tokens_come_whole() {
     let Some(model) = model(config()).await else { return };
     let user = "Repeat exactly: Grüße 😀 日本語 Ελλάδα 😀 日本語";
-    let prompt = Prompt { version: "test/1".into(), system: "You repeat.".into(), user: user.into() };
+    let prompt =
+        Prompt { version: "test/1".into(), system: "You repeat.".into(), user: user.into(), ..Prompt::default() };
     let (deltas, usage, _) = answer(&model, ChatRequest { prompt, ..cited("", &[]) }).await;
     let text = deltas.concat();
     eprintln!("{} tokens in {} pieces: {text}", usage.completion_tokens, deltas.len());

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod calls;
+mod obedient;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub use behaviour::{Behaviour, completion, delta, finish, usage};
 use behaviour::{Reply, Step};
 pub use calls::{Call, FakeCalls, Reaction, embeddings};
+pub use obedient::{DONE_AS_TOLD, OBEYED};
 
 /// A request the server got.
 #[derive(Debug, Clone)]
@@ -96,13 +98,16 @@ async fn complete(State(shared): State<Arc<Shared>>, request: Request<Body>) -> 
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let body = serde_json::from_slice(&body).unwrap_or_default();
-    lock(&shared.seen).push(Seen { headers: parts.headers, body });
     let behaviour = {
         let mut script = lock(&shared.script);
         if script.len() > 1 { script.pop_front() } else { script.front().cloned() }
     };
+    let reply = match behaviour {
+        Some(behaviour) => behaviour.reply(&body),
+        None => Reply::status(StatusCode::NOT_IMPLEMENTED, ""),
+    };
+    lock(&shared.seen).push(Seen { headers: parts.headers, body });
     let watched = Watched { shared, complete: false };
-    let reply = behaviour.map_or_else(|| Reply::status(StatusCode::NOT_IMPLEMENTED, ""), Behaviour::reply);
     respond(reply, watched).await
 }
 

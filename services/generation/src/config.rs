@@ -32,6 +32,13 @@ pub struct Config {
     pub max_tokens_limit: u32,
     /// Sampling temperature, 0 to 2, where the caller does not say.
     pub temperature: f32,
+    /// How many of the newest turns of a conversation count.
+    pub history_turns: usize,
+    /// How many tokens of them count, a token for four bytes.
+    pub history_tokens: usize,
+    /// The longest a language model may take to make a follow-up question stand alone, in milliseconds. After that, and
+    /// where no model is configured, words of the conversation are added to the question.
+    pub rewrite_timeout_ms: u64,
     /// The longest a request may take, in milliseconds, where its caller sets no sooner deadline.
     pub request_timeout_ms: u64,
 }
@@ -47,6 +54,9 @@ impl Default for Config {
             max_tokens: 512,
             max_tokens_limit: 4096,
             temperature: 0.2,
+            history_turns: 20,
+            history_tokens: 2_000,
+            rewrite_timeout_ms: 3_000,
             request_timeout_ms: 60_000,
         }
     }
@@ -55,6 +65,10 @@ impl Default for Config {
 impl Config {
     pub(crate) fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
+    }
+
+    pub(crate) fn rewrite_timeout(&self) -> Duration {
+        Duration::from_millis(self.rewrite_timeout_ms)
     }
 }
 
@@ -96,8 +110,12 @@ impl ServiceConfig for Config {
         if !(0.0..=2.0).contains(&self.temperature) {
             return Err("temperature must be 0 to 2".to_owned());
         }
-        if self.request_timeout_ms == 0 {
-            return Err("request_timeout_ms must be at least 1".to_owned());
+        for (key, value) in
+            [("request_timeout_ms", self.request_timeout_ms), ("rewrite_timeout_ms", self.rewrite_timeout_ms)]
+        {
+            if value == 0 {
+                return Err(format!("{key} must be at least 1"));
+            }
         }
         Ok(())
     }
@@ -149,6 +167,7 @@ mod tests {
             (r#"{"max_tokens": 9, "max_tokens_limit": 8}"#, "max_tokens_limit"),
             (r#"{"temperature": 2.5}"#, "temperature"),
             (r#"{"request_timeout_ms": 0}"#, "request_timeout_ms"),
+            (r#"{"rewrite_timeout_ms": 0}"#, "rewrite_timeout_ms"),
             (r#"{"providers": [{"name": "a"}]}"#, "base_url"),
         ] {
             assert!(with_env(json, &[]).check().unwrap_err().contains(named), "{json}");

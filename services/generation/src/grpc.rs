@@ -1,12 +1,11 @@
 //! The gRPC face: checks a request, lets the chain answer it and streams what it says.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use ragstone_core::ports::ChatModel;
-use ragstone_core::{ChatEvent, ChatRequest, DocumentId, Error, FinishReason, Passage, Result};
+use ragstone_core::{ChatEvent, Degraded, FinishReason, Result, Usage};
 use ragstone_llm::ChatChain;
 use ragstone_proto::v1;
 use ragstone_proto::v1::generate_response::Event;
@@ -15,35 +14,25 @@ use ragstone_rpc::{deadline, status};
 use tonic::{Request, Response, Status};
 
 use crate::citations::CitationFilter;
-use crate::{Config, prompt};
-
-/// The most passages of one request.
-const MAX_PASSAGES: usize = 100;
+use crate::input::Limits;
+use crate::rewrite::{Rewriter, Rewritten};
 
 pub(crate) struct Service {
     chain: ChatChain,
     without_passages: Arc<dyn ChatModel>,
+    rewriter: Rewriter,
     limits: Limits,
-}
-
-/// What a request may ask for, and what it gets where it does not say.
-struct Limits {
-    max_tokens: u32,
-    max_tokens_limit: u32,
-    temperature: f32,
-    timeout: Duration,
 }
 
 impl Service {
     /// `without_passages` answers requests that have none: a language model would answer out of itself.
-    pub(crate) fn new(chain: ChatChain, without_passages: Arc<dyn ChatModel>, config: &Config) -> Self {
-        let limits = Limits {
-            max_tokens: config.max_tokens,
-            max_tokens_limit: config.max_tokens_limit,
-            temperature: config.temperature,
-            timeout: config.request_timeout(),
-        };
-        Self { chain, without_passages, limits }
+    pub(crate) fn new(
+        chain: ChatChain,
+        without_passages: Arc<dyn ChatModel>,
+        rewriter: Rewriter,
+        limits: Limits,
+    ) -> Self {
+        Self { chain, without_passages, rewriter, limits }
     }
 }
 
@@ -66,43 +55,20 @@ impl GenerationService for Service {
         let responses = events.flat_map(move |event| stream::iter(responses(event, &mut filter, &version)));
         Ok(Response::new(responses.boxed()))
     }
-}
 
-impl Limits {
-    fn chat_request(&self, request: v1::GenerateRequest) -> Result<ChatRequest> {
-        if request.question.trim().is_empty() {
-            return Err(Error::invalid("field 'question' is missing"));
-        }
-        if request.passages.len() > MAX_PASSAGES {
-            let count = request.passages.len();
-            return Err(Error::invalid(format!("{count} passages are too many: {MAX_PASSAGES} at most")));
-        }
-        if request.max_tokens > self.max_tokens_limit {
-            return Err(Error::invalid(format!("max_tokens must be at most {}", self.max_tokens_limit)));
-        }
-        let temperature = request.temperature.unwrap_or(self.temperature);
-        if !(0.0..=2.0).contains(&temperature) {
-            return Err(Error::invalid("temperature must be 0 to 2"));
-        }
-        let passages = request.passages.into_iter().map(passage).collect::<Result<Vec<_>>>()?;
-        Ok(ChatRequest {
-            prompt: prompt::answer(&request.question, &passages),
-            question: request.question,
-            passages,
-            max_tokens: if request.max_tokens == 0 { self.max_tokens } else { request.max_tokens },
-            temperature,
-        })
+    #[tracing::instrument(name = "rewrite", skip_all, fields(turns = request.get_ref().history.len()))]
+    async fn rewrite(&self, request: Request<v1::RewriteRequest>) -> Result<Response<v1::RewriteResponse>, Status> {
+        let deadline = deadline(&request, self.limits.timeout);
+        let (question, history) = self.limits.follow_up(request.into_inner()).map_err(status)?;
+        let rewritten = self.rewriter.rewrite(question, &history, deadline).await;
+        let Rewritten { question, model, usage, degraded } = rewritten;
+        Ok(Response::new(v1::RewriteResponse {
+            question,
+            model,
+            usage: Some(counts(usage)),
+            degraded: codes(degraded),
+        }))
     }
-}
-
-fn passage(passage: v1::GenerationPassage) -> Result<Passage> {
-    Ok(Passage {
-        document_id: DocumentId::new(passage.document_id)?,
-        chunk_index: passage.chunk_index,
-        title: passage.title,
-        content: passage.content,
-        score: passage.score,
-    })
 }
 
 /// What goes to the caller for one event: nothing yet, one message, or the text held back and then the end.
@@ -122,16 +88,13 @@ fn responses(
         Ok(ChatEvent::Done { model, usage, finish, degraded }) => {
             let done = v1::GenerationDone {
                 model,
-                usage: Some(v1::Usage {
-                    prompt_tokens: usage.prompt_tokens,
-                    completion_tokens: usage.completion_tokens,
-                }),
+                usage: Some(counts(usage)),
                 finish: match finish {
                     FinishReason::Stop => v1::FinishReason::Stop,
                     FinishReason::Length => v1::FinishReason::Length,
                 }
                 .into(),
-                degraded: degraded.into_iter().map(|code| code.as_str().to_owned()).collect(),
+                degraded: codes(degraded),
                 prompt_version: version.to_owned(),
             };
             (text(filter.finish()), Some(Ok(Event::Done(done))))
@@ -140,4 +103,12 @@ fn responses(
     };
     let response = |event| v1::GenerateResponse { event: Some(event) };
     text.map(Ok).into_iter().chain(then).map(|event| event.map(response)).collect()
+}
+
+fn counts(usage: Usage) -> v1::Usage {
+    v1::Usage { prompt_tokens: usage.prompt_tokens, completion_tokens: usage.completion_tokens }
+}
+
+fn codes(degraded: Vec<Degraded>) -> Vec<String> {
+    degraded.into_iter().map(|code| code.as_str().to_owned()).collect()
 }

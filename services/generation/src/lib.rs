@@ -1,9 +1,13 @@
-//! The generation service: passages and a question in, a streamed and cited answer out.
+//! The generation service: passages and a question in, a streamed and cited answer out; before that, a follow-up question
+//! made to stand alone.
 
 mod citations;
 mod config;
 mod grpc;
+mod history;
+mod input;
 mod prompt;
+mod rewrite;
 
 use std::sync::Arc;
 
@@ -35,8 +39,9 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
         let place = if config.local.place == ragstone_models::Place::First { 0 } else { models.len() };
         models.insert(place, local(&config.local).await.map_err(ragstone_rpc::unusable("generation.local"))?);
     }
+    let rewriter = rewrite::Rewriter::new(models.clone(), config.rewrite_timeout());
     let chain = ChatChain::new(models, Some(Arc::new(ExtractiveAnswerer)), ChainPolicy::default());
-    let service = grpc::Service::new(chain, Arc::new(ExtractiveAnswerer), &config);
+    let service = grpc::Service::new(chain, Arc::new(ExtractiveAnswerer), rewriter, input::Limits::from(&config));
     Server::new(runtime).add_service(GenerationServiceServer::new(service)).serve().await
 }
 

@@ -49,6 +49,7 @@ async fn ask(client: &mut GenerationServiceClient<Channel>, passages: usize) -> 
         passages: vec![passage; passages],
         max_tokens: 64,
         temperature: Some(0.0),
+        ..v1::GenerateRequest::default()
     };
     let mut stream =
         client.generate(request(message, Deadline::after(Duration::from_secs(60)))).await.unwrap().into_inner();

@@ -3,26 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use ragstone_core::{ChatEvent, ChatRequest, ChatStream, Degraded, Error, ErrorCode, FinishReason, Result, Usage};
+use ragstone_core::{ChatEvent, ChatRequest, Degraded, Error, ErrorCode, FinishReason, Result, Usage};
 use ragstone_resilience::Deadline;
-use tokio::time::Instant;
 
 use super::ChainPolicy;
 use super::attempt::{Begun, Missed, begin};
-use super::bill::Bill;
 use super::link::Link;
+use super::speaker::{Broken, Speaker};
 use super::turns::{Turn, Turns};
+use super::watch::Watch;
 use crate::limits::exceeded;
-
-/// The model that is answering.
-struct Speaker {
-    link: Link,
-    first: Option<ChatEvent>,
-    rest: ChatStream,
-    since: Instant,
-    bill: Bill,
-}
 
 /// An answer under way.
 pub(super) struct Run {
@@ -63,7 +53,7 @@ impl Run {
         };
         let event = match speaker.next(self.deadline).await {
             Ok(event) => event,
-            Err(error) => return self.broken_off(error),
+            Err(broken) => return self.broken_off(broken),
         };
         Ok(match event {
             ChatEvent::Done { model, usage, finish, degraded } => self.done(model, usage, finish, degraded),
@@ -102,7 +92,8 @@ impl Run {
                 let reasons = self.turns.began(turn);
                 self.mark(reasons);
                 metrics::histogram!("rag_llm_first_token_seconds").record(since.elapsed());
-                Ok(Speaker { link: link.clone(), first: Some(first), rest, since, bill })
+                let watch = Watch::new(&self.request.prompt.secrets, &self.request.stop);
+                Ok(Speaker { link: link.clone(), first: Some(first), rest, since, bill, watch, then: None })
             }
             Err(Missed::Limit(wait)) => {
                 tracing::debug!(provider = link.name(), wait_ms = wait.as_millis(), "the model is at its limit");
@@ -127,16 +118,24 @@ impl Run {
         }
     }
 
-    /// The speaker failed midway: the next model starts over, if there is one.
-    fn broken_off(&mut self, error: Error) -> Result<ChatEvent> {
-        if let Some(speaker) = self.speaker.take() {
-            report(&speaker.link, &error);
-        }
+    /// The speaker's text is of no use: the next model starts over, if there is one.
+    fn broken_off(&mut self, broken: Broken) -> Result<ChatEvent> {
+        let speaker = self.speaker.take();
+        let (error, degraded) = match broken {
+            Broken::Failed(error) => {
+                speaker.iter().for_each(|speaker| report(&speaker.link, &error));
+                (error, Degraded::LlmStreamRestarted)
+            }
+            Broken::Leaked => {
+                speaker.iter().for_each(|speaker| report_leak(&speaker.link));
+                (Error::unavailable("the model wrote out its instructions"), Degraded::GuardCanary)
+            }
+        };
         if !self.turns.any_left() {
             return Err(error);
         }
-        self.mark(vec![Degraded::LlmStreamRestarted]);
-        Ok(ChatEvent::Restart { degraded: Degraded::LlmStreamRestarted })
+        self.mark(vec![degraded]);
+        Ok(ChatEvent::Restart { degraded })
     }
 
     fn done(&mut self, model: String, usage: Usage, finish: FinishReason, own: Vec<Degraded>) -> ChatEvent {
@@ -155,37 +154,6 @@ impl Run {
     }
 }
 
-impl Speaker {
-    async fn next(&mut self, deadline: Option<Deadline>) -> Result<ChatEvent> {
-        let event = match (self.first.take(), deadline) {
-            (Some(first), _) => Some(Ok(first)),
-            (None, None) => self.rest.next().await,
-            (None, Some(deadline)) => {
-                let left = deadline.remaining();
-                match tokio::time::timeout(left, self.rest.next()).await {
-                    Ok(event) => event,
-                    Err(_) => Some(Ok(self.cut())),
-                }
-            }
-        };
-        let event = event.unwrap_or_else(|| Err(Error::unavailable("the model's stream ended without an end")));
-        if let Ok(ChatEvent::Delta(text)) = &event {
-            self.bill.wrote(text.len());
-        }
-        event
-    }
-
-    /// The end of an answer for which the time ran out.
-    fn cut(&self) -> ChatEvent {
-        ChatEvent::Done {
-            model: self.link.name().to_owned(),
-            usage: self.bill.estimate(),
-            finish: FinishReason::Length,
-            degraded: vec![Degraded::LlmStreamLimit],
-        }
-    }
-}
-
 /// A model's failure, for the operator. One that is configured wrongly will never answer: that is an error.
 fn report(link: &Link, error: &Error) {
     let (provider, code) = (link.name(), error.code.as_str());
@@ -195,4 +163,11 @@ fn report(link: &Link, error: &Error) {
         tracing::warn!(provider, code, error = error.chain(), "the model failed");
     }
     metrics::counter!("rag_errors_total", "type" => format!("llm_{code}")).increment(1);
+}
+
+/// A model told what it must not, which somebody probably talked it into.
+fn report_leak(link: &Link) {
+    let code = Degraded::GuardCanary.as_str();
+    tracing::warn!(provider = link.name(), code, "the model wrote out its instructions");
+    metrics::counter!("rag_errors_total", "type" => "guard_canary").increment(1);
 }

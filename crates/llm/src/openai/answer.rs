@@ -112,7 +112,10 @@ impl Answer {
         }
         if let Some(counts) = chunk.usage.take() {
             let (prompt_tokens, completion_tokens) = (counts.prompt_tokens, counts.completion_tokens);
-            self.usage = Some(Usage { prompt_tokens, completion_tokens });
+            // Zeros are what a server says that does not count.
+            if prompt_tokens > 0 || completion_tokens > 0 {
+                self.usage = Some(Usage { prompt_tokens, completion_tokens });
+            }
         }
         let (mut text, reason) = chunk.into_first_choice();
         if self.finish.is_some() {
@@ -151,10 +154,12 @@ impl Answer {
 
     fn done(&mut self, finish: FinishReason, degraded: Vec<Degraded>) -> ChatEvent {
         let estimate = |bytes: usize| u32::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u32::MAX);
-        let usage = self.usage.take().unwrap_or_else(|| Usage {
-            prompt_tokens: estimate(self.bytes_read),
-            completion_tokens: estimate(self.bytes),
-        });
+        let counted = self.usage.take().unwrap_or_default();
+        let or_estimate = |counted, bytes| if counted > 0 { counted } else { estimate(bytes) };
+        let usage = Usage {
+            prompt_tokens: or_estimate(counted.prompt_tokens, self.bytes_read),
+            completion_tokens: or_estimate(counted.completion_tokens, self.bytes),
+        };
         ChatEvent::Done { model: std::mem::take(&mut self.model), usage, finish, degraded }
     }
 }

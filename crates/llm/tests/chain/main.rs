@@ -126,6 +126,43 @@ async fn a_model_that_breaks_off_is_replaced_from_scratch() {
 }
 
 #[tokio::test]
+async fn a_model_that_tells_a_secret_is_replaced_from_scratch() {
+    const SECRET: &str = "0d1c2b3a49586776";
+    for told in [&["half ", "It is 0d1c", "2b3a4958", "6776."][..], &["half ", "0D1C-2B3A-4958", "-6776"]] {
+        let bench = bench([vec![Behaviour::Answer(pieces(told))], vec![Behaviour::answer("0d1c is fine")]]).await;
+        let mut asked = request();
+        asked.prompt.secrets = vec!["another".into(), SECRET.into()];
+        let events = all(Ok(bench.chain.answer(asked, None))).await.unwrap();
+        assert_eq!(events[0], ChatEvent::Delta("half ".into()));
+        let heard: String = events.iter().map(|event| format!("{event:?}")).collect();
+        assert!(!heard.contains("2b3a") && !heard.contains("2B3A"), "{heard}");
+        assert!(events.contains(&ChatEvent::Restart { degraded: Degraded::GuardCanary }), "{heard}");
+        assert_eq!((text(&events).as_str(), end(&events).1), ("0d1c is fine", &[Degraded::GuardCanary][..]));
+    }
+}
+
+#[tokio::test]
+async fn a_secret_told_by_the_last_model_is_no_answer() {
+    let server = FakeOpenAi::start([Behaviour::answer("It is 0d1c2b3a")]).await.unwrap();
+    let chain = ChatChain::new(vec![client(&server, "m", |_| {}).into()], None, ChainPolicy::default());
+    let mut asked = request();
+    asked.prompt.secrets = vec!["0d1c2b3a".into()];
+    assert_eq!(all(Ok(chain.answer(asked, None))).await.unwrap_err().code, ErrorCode::Unavailable);
+}
+
+#[tokio::test]
+async fn an_answer_ends_at_a_stop_text_though_the_server_goes_on() {
+    let on = Behaviour::Stall(pieces(&["One. E", "N", "D and more "]));
+    let bench = bench([vec![on]]).await;
+    let asked = ChatRequest { stop: vec!["END".into()], ..request() };
+    let events = all(Ok(bench.chain.answer(asked, None))).await.unwrap();
+    let Some(ChatEvent::Done { usage, finish, degraded, .. }) = events.last() else { unreachable!("{events:?}") };
+    assert_eq!((text(&events).as_str(), *finish, degraded.len()), ("One. ", FinishReason::Stop, 0));
+    assert!(usage.prompt_tokens > 0 && usage.completion_tokens > 0, "{usage:?}");
+    bench.servers[0].cancelled(1).await;
+}
+
+#[tokio::test]
 async fn when_no_model_answers_the_stand_in_does_and_says_so() {
     let bench = bench([vec![Behaviour::refuse(500)], vec![Behaviour::Cut(pieces(&["half "]))]]).await;
     let events = bench.ask().await;

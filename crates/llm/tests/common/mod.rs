@@ -13,10 +13,10 @@ use ragstone_testkit::fake_openai::FakeOpenAi;
 pub(crate) fn request() -> ChatRequest {
     ChatRequest {
         question: "Why?".into(),
-        passages: Vec::new(),
-        prompt: Prompt { version: "t/1".into(), system: "be brief".into(), user: "Why?".into() },
+        prompt: Prompt { version: "t/1".into(), system: "be brief".into(), user: "Why?".into(), ..Prompt::default() },
         max_tokens: 20,
         temperature: 0.5,
+        ..ChatRequest::default()
     }
 }
 

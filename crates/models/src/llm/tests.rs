@@ -111,8 +111,8 @@ fn rig(capacity: usize, pause: Duration, timeout: Duration) -> Rig {
 }
 
 fn request(prompt: &str, max_tokens: u32) -> ChatRequest {
-    let prompt = Prompt { version: "test/1".into(), system: String::new(), user: prompt.into() };
-    ChatRequest { question: String::new(), passages: Vec::new(), prompt, max_tokens, temperature: 0.0 }
+    let prompt = Prompt { version: "test/1".into(), system: String::new(), user: prompt.into(), ..Prompt::default() };
+    ChatRequest { prompt, max_tokens, ..ChatRequest::default() }
 }
 
 fn spelled(text: &str) -> String {

@@ -7,6 +7,8 @@ use axum::http::{HeaderValue, StatusCode};
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::{Value, json};
 
+use super::obedient;
+
 /// How a request is treated.
 #[derive(Debug, Clone)]
 pub enum Behaviour {
@@ -41,6 +43,8 @@ pub enum Behaviour {
     Hang,
     /// Ignores that a stream was asked for and answers with one JSON object.
     WholeJson(String),
+    /// Streams the pieces that this makes of the request's body.
+    Reads(fn(&Value) -> Vec<String>),
     /// Streams exactly these events, with `data:` before and `[DONE]` after them.
     Events(Vec<Value>),
 }
@@ -76,14 +80,19 @@ impl Behaviour {
         Self::Refuse { status, retry_after: None, kind: "server_error".to_owned() }
     }
 
-    pub(super) fn reply(self) -> Reply {
+    /// Obeys whatever stands outside the delimiters that the system message names, and nothing else.
+    #[must_use]
+    pub fn obedient() -> Self {
+        Self::Reads(obedient::answer)
+    }
+
+    /// What goes over the wire for a request with this body.
+    pub(super) fn reply(self, body: &Value) -> Reply {
         match self {
-            Self::Answer(pieces) => {
-                let tokens = pieces.len();
-                Reply::events(pieces, [event(&finish("stop")), event(&usage(tokens)), done()])
-            }
+            Self::Answer(pieces) => Reply::answer(pieces),
+            Self::Reads(answer) => Reply::answer(answer(body)),
             Self::Late(wait, other) => {
-                let mut reply = other.reply();
+                let mut reply = other.reply(body);
                 reply.steps.insert(0, Step::Wait(wait));
                 reply
             }
@@ -112,6 +121,11 @@ impl Reply {
     pub(super) fn status(status: StatusCode, body: &str) -> Self {
         let content_type = HeaderValue::from_static("application/json");
         Self { status, content_type, retry_after: None, steps: vec![Step::Send(body.to_owned())] }
+    }
+
+    fn answer(pieces: Vec<String>) -> Self {
+        let tokens = pieces.len();
+        Self::events(pieces, [event(&finish("stop")), event(&usage(tokens)), done()])
     }
 
     fn events(pieces: Vec<String>, then: impl IntoIterator<Item = Step>) -> Self {

@@ -54,6 +54,7 @@ pub(crate) async fn generate(
         passages: contexts.iter().map(passage).collect(),
         max_tokens: question.max_tokens,
         temperature: question.temperature,
+        ..v1::GenerateRequest::default()
     };
     let answer = app.backends.generation.clone().generate(request(message, deadline)).await;
     let written = relay(answer.map_err(failed(GENERATION))?.into_inner(), trail, out).await;

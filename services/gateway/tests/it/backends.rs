@@ -301,6 +301,11 @@ impl Drop for Bell {
 impl GenerationService for Shared {
     type GenerateStream = BoxStream<'static, Result<v1::GenerateResponse, Status>>;
 
+    async fn rewrite(&self, request: Request<v1::RewriteRequest>) -> Result<Response<v1::RewriteResponse>, Status> {
+        let question = request.into_inner().question;
+        Ok(Response::new(v1::RewriteResponse { question, model: "fake".to_owned(), ..v1::RewriteResponse::default() }))
+    }
+
     async fn generate(&self, request: Request<v1::GenerateRequest>) -> Result<Response<Self::GenerateStream>, Status> {
         *self.0.generated.lock().unwrap() = Some(request.into_inner());
         let script = self.0.script.lock().unwrap().clone();

@@ -1,97 +1,25 @@
 //! The service over real gRPC, alone and with a language model that behaves and misbehaves.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod bench;
+mod conversation;
+mod hostile;
+mod leaks;
+
 use std::time::Duration;
 
-use ragstone_core::{ErrorCode, Result};
-use ragstone_generation::{Config, serve};
-use ragstone_llm::ProviderConfig;
+use ragstone_core::ErrorCode;
 use ragstone_proto::v1;
-use ragstone_proto::v1::generate_response::Event;
-use ragstone_proto::v1::generation_service_client::GenerationServiceClient;
-use ragstone_resilience::Deadline;
-use ragstone_rpc::{Health, Runtime, ServerConfig, bind, connect, error_from, request};
-use ragstone_testkit::fake_openai::{Behaviour, FakeOpenAi};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::Streaming;
-use tonic::transport::Channel;
+use ragstone_testkit::fake_openai::{Behaviour, FakeOpenAi, delta, finish, usage};
 
-struct Bench {
-    client: GenerationServiceClient<Channel>,
-    _stop: DropGuard,
-}
-
-impl Bench {
-    /// The service with these models in its chain, in order.
-    async fn start(servers: &[&FakeOpenAi]) -> Self {
-        // A second call finds it installed.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let provider = |(place, server): (usize, &&FakeOpenAi)| ProviderConfig {
-            name: format!("p{place}"),
-            base_url: server.base_url(),
-            model: "m".into(),
-            ..ProviderConfig::default()
-        };
-        let config = Config { providers: servers.iter().enumerate().map(provider).collect(), ..Config::default() };
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let shutdown = CancellationToken::new();
-        let stop = shutdown.clone().drop_guard();
-        let (health, server) = (Health::default(), ServerConfig::default());
-        tokio::spawn(serve(config, Runtime { name: "generation", listener, shutdown, health, server }));
-        Self { client: GenerationServiceClient::new(connect(&url).unwrap()), _stop: stop }
-    }
-
-    async fn stream(&self, message: v1::GenerateRequest, wait: Duration) -> Result<Streaming<v1::GenerateResponse>> {
-        let request = request(message, Deadline::after(wait));
-        Ok(self.client.clone().generate(request).await.map_err(error_from)?.into_inner())
-    }
-
-    async fn ask(&self, message: v1::GenerateRequest) -> Result<(String, v1::GenerationDone, usize)> {
-        read(self.stream(message, Duration::from_secs(10)).await?).await
-    }
-}
-
-/// Text after the last restart, the end, and the number of restarts.
-async fn read(mut stream: Streaming<v1::GenerateResponse>) -> Result<(String, v1::GenerationDone, usize)> {
-    let (mut text, mut restarts) = (String::new(), 0);
-    while let Some(response) = stream.message().await.map_err(error_from)? {
-        match response.event.unwrap() {
-            Event::Delta(delta) => text.push_str(&delta.text),
-            Event::Restart(_) => {
-                text.clear();
-                restarts += 1;
-            }
-            Event::Done(done) => {
-                assert_eq!(stream.message().await.unwrap(), None);
-                return Ok((text, done, restarts));
-            }
-        }
-    }
-    unreachable!("a stream without an end")
-}
-
-fn question(passages: &[&str]) -> v1::GenerateRequest {
-    let passage = |content: &&str| v1::GenerationPassage {
-        document_id: "d".into(),
-        content: (*content).to_owned(),
-        ..Default::default()
-    };
-    v1::GenerateRequest {
-        question: "How long is a lease of a job?".into(),
-        passages: passages.iter().map(passage).collect(),
-        ..Default::default()
-    }
-}
-
-const PASSAGES: &[&str] = &["Jobs are queued in SQLite.", "The lease of a job lasts thirty seconds. Then it is free."];
+use bench::{Bench, PASSAGES, question, read};
 
 #[tokio::test]
 async fn without_a_model_the_passages_sentences_are_quoted() {
     let bench = Bench::start(&[]).await;
     let (text, done, _) = bench.ask(question(PASSAGES)).await.unwrap();
     assert!(text.starts_with("The lease of a job lasts thirty seconds. [2]"), "{text}");
-    assert_eq!((done.model.as_str(), done.prompt_version.as_str()), ("extractive", "answer/1"));
+    assert_eq!((done.model.as_str(), done.prompt_version.as_str()), ("extractive", "answer/2"));
     assert_eq!(done.degraded, Vec::<String>::new());
     assert_eq!(done.finish(), v1::FinishReason::Stop);
 }
@@ -101,15 +29,44 @@ async fn a_model_reads_the_prompt_and_its_citations_are_checked() {
     let pieces = ["Thirty seconds [", "2", "]. Or not [", "7]. See a[7]. [2"].map(str::to_owned);
     let server = FakeOpenAi::start([Behaviour::Answer(pieces.to_vec())]).await.unwrap();
     let bench = Bench::start(&[&server]).await;
-    let asked = v1::GenerateRequest { max_tokens: 33, temperature: Some(1.5), ..question(PASSAGES) };
+    let stop = vec!["THE END".to_owned()];
+    let sampling = v1::GenerateRequest { stop, seed: Some(7), ..question(PASSAGES) };
+    let asked = v1::GenerateRequest { max_tokens: 33, temperature: Some(1.5), ..sampling };
     let (text, done, _) = bench.ask(asked).await.unwrap();
     assert_eq!(text, "Thirty seconds [2]. Or not. See a[7]. [2");
     assert_eq!((done.model.as_str(), done.degraded.len()), ("m", 0));
     assert_eq!(done.usage.unwrap(), v1::Usage { prompt_tokens: 10, completion_tokens: 4 });
     let body = server.seen().remove(0).body;
     assert_eq!((body["max_tokens"].as_u64(), body["temperature"].as_f64()), (Some(33), Some(1.5)));
+    assert_eq!((body["stop"][0].as_str(), body["seed"].as_i64()), (Some("THE END"), Some(7)));
     let user = body["messages"][1]["content"].as_str().unwrap();
-    assert!(user.contains("The lease of a job lasts") && user.ends_with("Question: How long is a lease of a job?"));
+    assert!(
+        user.contains("The lease of a job lasts") && user.contains(">\nHow long is a lease of a job?\n</question-")
+    );
+}
+
+#[tokio::test]
+async fn a_stop_text_ends_the_answer_before_its_citations_are_checked() {
+    let pieces = ["Thirty seconds [2]. STO", "P and [7"].map(str::to_owned);
+    let server = FakeOpenAi::start([Behaviour::Stall(pieces.to_vec())]).await.unwrap();
+    let bench = Bench::start(&[&server]).await;
+    let asked = v1::GenerateRequest { stop: vec!["STOP".into()], ..question(PASSAGES) };
+    let (text, done, _) = bench.ask(asked).await.unwrap();
+    assert_eq!(
+        (text.as_str(), done.finish(), done.degraded.len()),
+        ("Thirty seconds [2]. ", v1::FinishReason::Stop, 0)
+    );
+    let usage = done.usage.unwrap();
+    assert!(usage.prompt_tokens > 0 && usage.completion_tokens > 0, "{usage:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_off_says_so() {
+    let events = vec![delta("So "), finish("length"), usage(1)];
+    let server = FakeOpenAi::start([Behaviour::Events(events)]).await.unwrap();
+    let bench = Bench::start(&[&server]).await;
+    let (_, done, _) = bench.ask(question(PASSAGES)).await.unwrap();
+    assert_eq!(done.finish(), v1::FinishReason::Length);
 }
 
 #[tokio::test]
@@ -162,7 +119,14 @@ async fn malformed_requests_are_refused() {
         v1::GenerateRequest { temperature: Some(-0.1), ..question(PASSAGES) },
         v1::GenerateRequest { passages: vec![nameless], ..question(PASSAGES) },
         question(&["x"; 101]),
+        v1::GenerateRequest { stop: vec!["x".into(); 5], ..question(PASSAGES) },
+        v1::GenerateRequest { stop: vec![String::new()], ..question(PASSAGES) },
+        v1::GenerateRequest { stop: vec!["x".repeat(65)], ..question(PASSAGES) },
+        v1::GenerateRequest { history: vec![v1::Turn::default()], ..question(PASSAGES) },
     ] {
         assert_eq!(bench.ask(wrong).await.unwrap_err().code, ErrorCode::InvalidArgument);
+    }
+    for (history, question) in [(vec![v1::Turn::default()], "Why?"), (vec![], " \u{200B}")] {
+        assert_eq!(bench.rewrite(history, question).await.unwrap_err().code, ErrorCode::InvalidArgument);
     }
 }
