@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use ragstone_config::Secret;
 use ragstone_core::Scope;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use url::{Host, Url};
 
 use crate::algorithm::JwtAlgorithm;
@@ -55,6 +56,7 @@ pub struct JwtConfig {
     /// What a token's `iss` must be.
     pub issuer: String,
     /// One of these must be in a token's `aud`.
+    #[serde(deserialize_with = "ragstone_config::list")]
     pub audience: Vec<String>,
     /// How far the issuer's clock may differ, 0 to 60 seconds.
     pub leeway_seconds: u64,
@@ -64,6 +66,7 @@ pub struct JwtConfig {
     pub jwks_url: String,
     /// Which algorithms the published keys may be used with. A published key without an algorithm of its own is used with the
     /// first of these that fits its type.
+    #[serde(deserialize_with = "algorithms")]
     pub algorithms: Vec<JwtAlgorithm>,
     /// How long published keys are used before they are fetched again, in seconds, where the issuer says nothing else.
     pub jwks_refresh_seconds: u64,
@@ -239,6 +242,17 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Algorithms as a list, or as one text as environment variables have it.
+fn algorithms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<JwtAlgorithm>, D::Error> {
+    let names = ragstone_config::list(deserializer)?;
+    let known = JwtAlgorithm::ALL.map(JwtAlgorithm::as_str).join(", ");
+    let algorithm = |name: &String| {
+        JwtAlgorithm::parse(name)
+            .ok_or_else(|| D::Error::custom(format!("unknown algorithm '{name}'; known are: {known}")))
+    };
+    names.iter().map(algorithm).collect()
+}
+
 /// The scopes with these names.
 ///
 /// # Errors
@@ -304,6 +318,22 @@ mod tests {
         assert!(with(|config| config.jwt.scope_claim = "aud".into()).contains("scope_claim"));
         assert!(with(|config| config.api_key_ttl_seconds = 0).contains("api_key_ttl_seconds"));
         assert!(with(|config| config.jwt.jwks_url = "ftp://idp.example/keys".into()).contains("jwks_url"));
+    }
+
+    #[test]
+    fn lists_may_be_one_text_and_unknown_names_are_refused() {
+        let read = |json: &str| serde_json::from_str::<JwtConfig>(json);
+        let text = read(r#"{"algorithms":"ES256, Ed25519","audience":"a,b"}"#).unwrap();
+        assert_eq!(text.algorithms, [JwtAlgorithm::Es256, JwtAlgorithm::EdDsa]);
+        assert_eq!(text.audience, ["a", "b"]);
+        assert_eq!(read(r#"{"algorithms":["RS256"]}"#).unwrap().algorithms, [JwtAlgorithm::Rs256]);
+        for bad in ["HS256", "none", "rs256", "RS256 ES256"] {
+            let error = read(&format!(r#"{{"algorithms":["{bad}"]}}"#)).unwrap_err().to_string();
+            assert!(error.contains(bad) && error.contains("PS512"), "{error}");
+        }
+        assert!(read(r#"{"algoritms":["RS256"]}"#).is_err());
+        let shown = serde_json::to_string(&secret()).unwrap();
+        assert!(!shown.contains("0123456789abcdef"), "{shown}");
     }
 
     #[test]

@@ -158,6 +158,9 @@ mod tests {
         let principal = presented.principal(&stored(&one), now).unwrap();
         assert_eq!((principal.subject.as_str(), principal.scopes), ("s", BTreeSet::from([Scope::Query])));
         assert_eq!(presented.principal(&stored(&other), now).unwrap_err(), Reason::ApiKey);
+        // The right id with another key's secret.
+        let forged = StoredKey { hash: other.hash.clone(), ..stored(&one) };
+        assert_eq!(presented.principal(&forged, now).unwrap_err(), Reason::ApiKey);
         // The right secret under another key's id.
         let mut moved = stored(&one);
         moved.key.id = "moved".into();

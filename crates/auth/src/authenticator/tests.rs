@@ -1,12 +1,18 @@
 //! The open mode, and every attempt of the table.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use ragstone_core::ErrorCode;
 
 use super::*;
 use crate::attacks::{Attempt, Fixture};
+use crate::{ApiKeyConfig, GeneratedKey};
 
 #[tokio::test]
 async fn pages_of_other_machines_are_refused() {
@@ -104,4 +110,88 @@ async fn no_bit_of_a_token_may_change() {
             assert!(authenticator.authenticate(&headers).await.is_err(), "{}: bit {bit}", attempt.name);
         }
     }
+}
+
+/// A store with one key, which may be down.
+struct Store {
+    key: StoredKey,
+    down: AtomicBool,
+}
+
+#[async_trait]
+impl KeyStore for Store {
+    async fn find(&self, id: &str) -> Result<Option<StoredKey>> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("the store is down"));
+        }
+        Ok((id == self.key.key.id).then(|| self.key.clone()))
+    }
+}
+
+fn stored(generated: &GeneratedKey) -> Arc<Store> {
+    let config = ApiKeyConfig {
+        id: generated.id.clone(),
+        hash: generated.hash.clone(),
+        tenant: "stored".into(),
+        subject: "s".into(),
+        scopes: vec!["admin".into()],
+        groups: Vec::new(),
+        all_groups: true,
+    };
+    Arc::new(Store { key: configured(&config).unwrap(), down: AtomicBool::new(false) })
+}
+
+fn bearer(credential: &str) -> HeaderMap {
+    HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {credential}").parse().unwrap())])
+}
+
+#[tokio::test]
+async fn stored_keys_are_found_beside_configured_ones_and_their_store_may_be_down() {
+    let (generated, other) = (GeneratedKey::generate().unwrap(), GeneratedKey::generate().unwrap());
+    let store = stored(&generated);
+    let clock = Clock::default();
+    let config = Fixture::generate().config("");
+    let without = Authenticator::with_clock(&config, clock.clone()).unwrap();
+    assert!(without.authenticate(&bearer(generated.key.expose())).await.is_err());
+    let with = without.with_key_store(store.clone());
+    let found = with.authenticate(&bearer(generated.key.expose())).await.unwrap();
+    assert_eq!((found.access.tenant.as_str(), &found.access.groups), ("stored", &GroupAccess::All));
+    assert_eq!(with.authenticate(&bearer(other.key.expose())).await.unwrap_err().code, ErrorCode::Unauthenticated);
+    let wrong = format!("rsk_{}_{}", generated.id, other.key.expose().rsplit('_').next().unwrap());
+    assert_eq!(with.authenticate(&bearer(&wrong)).await.unwrap_err().code, ErrorCode::Unauthenticated);
+
+    store.down.store(true, Ordering::SeqCst);
+    clock.advance(Duration::from_secs(6));
+    assert!(with.authenticate(&bearer(generated.key.expose())).await.is_ok(), "known before the outage");
+    assert!(with.authenticate(&bearer(&wrong)).await.is_err(), "an outage makes no wrong secret right");
+    let unknown = with.authenticate(&bearer(other.key.expose())).await.unwrap_err();
+    assert_eq!(unknown.code, ErrorCode::Unavailable);
+}
+
+/// A key of the configuration is that key, whatever a store says about its id.
+#[tokio::test]
+async fn the_configuration_comes_before_the_store() {
+    let generated = GeneratedKey::generate().unwrap();
+    let mut config = Fixture::generate().config("");
+    config.api_keys[0].id.clone_from(&generated.id);
+    let authenticator = Authenticator::new(&config).unwrap().with_key_store(stored(&generated));
+    let error = authenticator.authenticate(&bearer(generated.key.expose())).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unauthenticated);
+}
+
+#[tokio::test]
+async fn failures_are_counted_by_reason() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let fixture = Fixture::generate();
+    let authenticator = Authenticator::new(&fixture.config("")).unwrap();
+    for credential in ["x.y.z", "a", &fixture.token("acme", "query")] {
+        drop(authenticator.authenticate(&bearer(credential)).await);
+    }
+    drop(authenticator.authenticate(&HeaderMap::new()).await);
+    let text = metrics.render();
+    assert!(text.contains(r#"rag_auth_failures_total{reason="malformed"} 2"#), "{text}");
+    assert!(text.contains(r#"rag_auth_failures_total{reason="missing"} 1"#), "{text}");
+    assert_eq!(text.matches("rag_auth_failures_total{").count(), 2, "{text}");
 }
