@@ -11,7 +11,7 @@ use ragstone_config::{ConfigError, Sources};
 use ragstone_core::ErrorCode;
 use ragstone_telemetry::TelemetryConfig;
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,9 @@ use crate::{Admin, Health, ServerConfig, ServiceConfig, serve_admin};
 
 /// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 pub const CONFIG_EXIT: u8 = 78;
+
+/// Connections that may wait to be accepted: the usual 128 overflow when many clients come back at once.
+const BACKLOG: u32 = 4_096;
 
 /// Every section a configuration may have: one file serves all services, each reads its own part.
 pub const SECTIONS: [&str; 7] = ["server", "telemetry", "gateway", "embedding", "retrieval", "generation", "ingestion"];
@@ -169,7 +172,15 @@ where
 /// # Errors
 /// Names the address: a port clash is the most common one.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    listen(address).with_context(|| format!("cannot listen on {address}"))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As any server does, to start again while connections of its predecessor fade away.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A token that fires at SIGTERM or SIGINT; a second signal ends the process at once.

@@ -12,9 +12,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use ragstone_rpc::{Health, Runtime, Server, ServerConfig};
+use ragstone_rpc::{Health, Runtime, Server, ServerConfig, bind};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes on the slowest machine.
@@ -45,7 +45,7 @@ async fn start_as(name: &'static str, server: ServerConfig, build: impl FnOnce(R
     // The HTTP client insists on a provider even for plain HTTP; another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     metrics();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (health, shutdown) = (Health::default(), CancellationToken::new());
     let runtime = Runtime { name, listener, shutdown: shutdown.clone(), health: health.clone(), server };
