@@ -3,6 +3,7 @@
 mod catalog;
 mod ledger;
 mod rate_limit;
+mod write;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,11 +14,12 @@ use futures::stream::BoxStream;
 use uuid::Uuid;
 
 pub use catalog::{
-    Accepted, Catalog, DocumentFilter, Idempotency, JobFilter, Lease, LeasedJob, LiveDocument, LiveText, NewVersion, Page,
-    PageRequest, Record, Unfinished, VersionText, Write,
+    Accepted, Catalog, DocumentFilter, JobFilter, Lease, LeasedJob, LiveDocument, LiveText, NewVersion, Page,
+    PageRequest, Record, Unfinished, VersionText,
 };
 pub use ledger::Ledger;
 pub use rate_limit::{Charge, Decision, Limit, MAX_LEVEL, RateLimiter, Settlement, Standing};
+pub use write::{Idempotency, Write};
 
 use crate::{
     ChatRequest, ChatStream, Chunk, DocumentId, IndexName, IndexSpec, Metadata, Result, SearchResult, TenantId,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-use super::Ledger;
+use super::{Ledger, Write};
 use crate::{
     Caller, Chunk, Document, DocumentId, DocumentStatus, DocumentVersion, Error, Hit, Index, IndexName, IndexSpec, Job,
     JobId, JobKind, JobStatus, KeywordQuery, Metadata, Priority, Result, Stage, TenantId,
@@ -40,50 +40,6 @@ pub struct NewVersion {
     pub traceparent: Option<String>,
     /// How urgent its job is among the tenant's.
     pub priority: Priority,
-}
-
-/// A promise that sending the same write again does nothing more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idempotency {
-    /// The writer's name for this write, within the tenant.
-    pub key: String,
-    /// Hash of everything that was asked for: the same key with another one is refused.
-    pub fingerprint: String,
-    /// How long the key is remembered.
-    pub ttl: Duration,
-}
-
-impl Idempotency {
-    /// The longest key.
-    const MAX_KEY: usize = 255;
-
-    /// Checks a key.
-    ///
-    /// # Errors
-    /// `InvalidArgument` unless it has 1 to 255 visible ASCII characters.
-    pub fn check_key(key: &str) -> Result<()> {
-        if (1..=Self::MAX_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Ok(());
-        }
-        Err(Error::invalid(format!("an idempotency key has 1 to {} visible ASCII characters", Self::MAX_KEY)))
-    }
-}
-
-/// Who writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// Who it is.
-    pub caller: Caller,
-    /// Where the same may be sent twice.
-    pub idempotency: Option<Idempotency>,
-}
-
-impl Write {
-    /// A write that does not care about being sent twice.
-    #[must_use]
-    pub fn by(caller: Caller) -> Self {
-        Self { caller, idempotency: None }
-    }
 }
 
 /// What became of a version that was offered.
