@@ -33,8 +33,13 @@ pub(super) struct Fetched {
 
 impl Fetcher {
     pub(super) fn new(url: Url) -> Result<Self> {
-        let client = Client::builder().timeout(TIMEOUT).redirect(Policy::custom(same_server)).build();
-        let client = client.map_err(|error| Error::internal("the HTTP client cannot be built").with_source(error))?;
+        let mut client = Client::builder().timeout(TIMEOUT).redirect(Policy::custom(same_server));
+        // Without TLS the keys must not leave this machine, not even by way of a proxy.
+        if url.scheme() == "http" {
+            client = client.no_proxy();
+        }
+        let client =
+            client.build().map_err(|error| Error::internal("the HTTP client cannot be built").with_source(error))?;
         Ok(Self { client, url })
     }
 
