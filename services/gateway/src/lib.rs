@@ -10,6 +10,7 @@ mod documents;
 mod edge;
 mod extract;
 mod grpc;
+mod guard;
 mod jobs;
 #[cfg_attr(not(test), expect(dead_code, reason = "the request path does not ask it yet"))]
 mod limits;

@@ -9,7 +9,7 @@ mod pack;
 mod rerank;
 pub(crate) mod rest;
 mod retrieve;
-mod sentences;
+pub(crate) mod sentences;
 mod trail;
 pub(crate) mod view;
 
