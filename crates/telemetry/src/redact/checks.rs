@@ -94,6 +94,7 @@ mod tests {
     fn ibans_end_where_their_country_says() {
         assert_eq!(iban("DE89 3704 0044 0532 0130 00 PLEASE"), Some(27));
         assert_eq!(iban("NO9386011117947"), Some(15));
+        assert_eq!(iban("MU17BOMM0101101030300200000MUR"), Some(30));
         assert_eq!(iban("MT84MALT011000012345MTLCAST001S"), Some(31));
         for wrong in ["DE88370400440532013000", "DE89", "", "DE8937040044053201300"] {
             assert_eq!(iban(wrong), None, "{wrong}");
