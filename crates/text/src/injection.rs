@@ -17,7 +17,7 @@ use lexicon::{Concept, Mention};
 use rules::{RULES, Rule};
 use view::View;
 
-/// What a quotation that the text speaks *about* still weighs.
+/// What a quotation that the text speaks *about*, or an order that it asks about, still weighs.
 const QUOTED: f32 = 0.4;
 /// How far from a quotation the words stand that speak about it, in characters.
 const NEIGHBOURHOOD: usize = 160;
@@ -191,6 +191,11 @@ fn believed(rule: &Rule, span: &Span, view: &View, mentions: &[Mention]) -> f32 
     let negates = |m: &Mention| m.concept == Concept::Negation && m.end <= span.start + 1 && span.start < m.end + 30;
     if rule.negatable && around.iter().any(negates) {
         return 0.0;
+    }
+    // Somebody who asks how to do it does not tell the model to.
+    let asks = |m: &Mention| m.concept == Concept::HowTo && m.start <= span.start && span.start < m.end + 30;
+    if rule.reason == Reason::Override && around.iter().any(asks) {
+        return QUOTED;
     }
     let quote = view.quotes.get(view.quotes.partition_point(|quote| quote.end + 1 < span.to));
     let quoted = quote.is_some_and(|quote| quote.start <= span.from && span.to <= quote.end + 1);

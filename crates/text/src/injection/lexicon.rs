@@ -32,7 +32,7 @@ concepts! {
     OnlyMe = "only_me", Act = "act", NoLimits = "no_limits", Jailbreak = "jailbreak", AnythingNow = "anything_now",
     Ask = "ask", SystemPrompt = "system_prompt", AboveText = "above_text", Send = "send", Data = "data", Link = "link",
     Ai = "ai", Reading = "reading", Must = "must", IfAi = "if_ai", Hide = "hide", Decode = "decode", Obey = "obey",
-    Meta = "meta", Negation = "negation", Invalid = "invalid",
+    Meta = "meta", Negation = "negation", Invalid = "invalid", HowTo = "how_to",
 }
 
 /// Where a word of an idea stands.

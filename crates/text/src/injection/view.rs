@@ -99,7 +99,7 @@ impl Folder {
         self.end_word();
         self.mark(previous, character, next);
         match character {
-            '@' => self.view.words.push_str("@ "),
+            '@' => self.boundary('@'),
             '?' | '؟' => self.boundary('?'),
             '.' | '!' | ';' if next.is_whitespace() => self.boundary('|'),
             '。' | '।' => self.boundary('|'),
