@@ -66,6 +66,16 @@ async fn what_a_server_does_not_count_is_estimated() {
 }
 
 #[tokio::test]
+async fn zeros_before_the_end_are_no_counts() {
+    let zeros = json!({"prompt_tokens": 0, "completion_tokens": 0});
+    let early = json!({"choices": [{"index": 0, "delta": {"content": "so"}}], "usage": zeros});
+    let (_server, model) = serve([Behaviour::Events(vec![early, finish("stop"), usage(4)])]).await;
+    let events = all(model.stream(request()).await).await.unwrap();
+    let Some(ChatEvent::Done { usage, .. }) = events.last() else { unreachable!("{events:?}") };
+    assert_eq!((usage.prompt_tokens, usage.completion_tokens), (10, 4));
+}
+
+#[tokio::test]
 async fn refusals_say_whether_another_try_may_help() {
     let refuse = |status, retry_after, kind: &str| Behaviour::Refuse { status, retry_after, kind: kind.to_owned() };
     for (behaviour, code, wait) in [
