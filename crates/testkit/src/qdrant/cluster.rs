@@ -19,6 +19,7 @@ const STOPPING: Duration = Duration::from_secs(10);
 pub struct QdrantCluster {
     state: Arc<State>,
     ports: Vec<u16>,
+    rest_ports: Vec<u16>,
     /// One per peer, none while it is stopped.
     servers: Mutex<Vec<Option<Runtime>>>,
     /// There until this is dropped.
@@ -37,6 +38,7 @@ impl QdrantCluster {
         let peers = config.peers;
         let cluster = Self {
             ports: (0..peers).map(|_| free_port()).collect::<Result<_>>()?,
+            rest_ports: (0..peers).map(|_| free_port()).collect::<Result<_>>()?,
             state: Arc::new(State::new(config)?),
             servers: Mutex::new((0..peers).map(|_| None).collect()),
             home: Some(home),
@@ -50,15 +52,25 @@ impl QdrantCluster {
     /// Where clients reach a peer.
     #[must_use]
     pub fn url(&self, peer: usize) -> String {
+        self.on_port(self.ports[peer])
+    }
+
+    fn on_port(&self, port: u16) -> String {
         // A certificate names a host, and 127.0.0.1 spares everybody else the lookup.
         let host = if self.state.config.tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
-        format!("{host}:{}", self.ports[peer])
+        format!("{host}:{port}")
     }
 
     /// Where clients reach all peers.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
         (0..self.ports.len()).map(|peer| self.url(peer)).collect()
+    }
+
+    /// Where the peers serve their REST API.
+    #[must_use]
+    pub fn rest_urls(&self) -> Vec<String> {
+        self.rest_ports.iter().map(|port| self.on_port(*port)).collect()
     }
 
     /// The id a peer has in Qdrant's API.
@@ -88,8 +100,8 @@ impl QdrantCluster {
         ensure!(self.servers()[peer].is_none(), "peer {peer} is running");
         let Some(home) = &self.home else { return Ok(()) };
         let handlers = Peer { state: self.state.clone(), index: peer, home: home.handle().clone() };
-        let port = self.ports[peer];
-        let server = tokio::task::spawn_blocking(move || serve(handlers, port)).await??;
+        let ports = (self.ports[peer], self.rest_ports[peer]);
+        let server = tokio::task::spawn_blocking(move || serve(handlers, ports)).await??;
         self.servers()[peer] = Some(server);
         self.state.set_up(peer, true);
         for collection in self.state.collections().await {
@@ -118,6 +130,11 @@ impl QdrantCluster {
     /// The next `times` calls of clients to a peer fail with this code; health checks do not.
     pub fn fail(&self, peer: usize, code: Code, times: usize) {
         self.state.faults(peer).set_failures(code, times);
+    }
+
+    /// From now on, or no longer, a peer's snapshots of shards arrive with a bit turned over.
+    pub fn damage_snapshots(&self, peer: usize, damage: bool) {
+        self.state.faults(peer).set_damage(damage);
     }
 
     /// How often clients called each method of a peer, by names like `Points/Query`.

@@ -1,6 +1,7 @@
 //! What a test does to one peer, what every call meets before its handler, and what is counted.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub(super) struct Faults {
     slowness: watch::Sender<Slowness>,
     failures: Mutex<Option<(Code, usize)>>,
     calls: Mutex<BTreeMap<String, u64>>,
+    damage: AtomicBool,
 }
 
 /// How late a peer is. The order is the order of preference among peers.
@@ -39,6 +41,15 @@ impl Faults {
 
     pub(super) fn set_failures(&self, code: Code, times: usize) {
         *lock(&self.failures) = Some((code, times));
+    }
+
+    pub(super) fn set_damage(&self, damage: bool) {
+        self.damage.store(damage, Ordering::SeqCst);
+    }
+
+    /// Whether snapshots are not the same any more when they are fetched.
+    pub(super) fn damages_snapshots(&self) -> bool {
+        self.damage.load(Ordering::SeqCst)
     }
 
     pub(super) fn slowness(&self) -> Slowness {

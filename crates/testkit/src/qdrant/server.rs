@@ -19,6 +19,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 use super::faults::{Front, admit};
+use super::rest;
 use super::state::State;
 
 /// Largest request; the real server has no limit.
@@ -36,21 +37,27 @@ pub(super) struct Peer {
     pub(super) home: Handle,
 }
 
-/// Starts serving on `port`. Dropping the runtime closes the port and every connection.
-pub(super) fn serve(peer: Peer, port: u16) -> Result<Runtime> {
-    let listener = bind(port)?;
+/// Starts serving on two ports, for gRPC and REST. Dropping the runtime closes the ports and every connection.
+pub(super) fn serve(peer: Peer, (port, rest_port): (u16, u16)) -> Result<Runtime> {
+    let (listener, rest_listener) = (bind(port)?, bind(rest_port)?);
     listener.set_nonblocking(true)?;
+    rest_listener.set_nonblocking(true)?;
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("qdrant-peer").enable_all().build()?;
     let mut server = Server::builder();
     if let Some(pem) = &peer.state.config.tls {
         let identity = Identity::from_pem(&pem.certificate, &pem.key);
         server = server.tls_config(ServerTlsConfig::new().identity(identity)).context("certificate or key")?;
     }
-    let router = server.add_routes(routes(peer));
-    let listener = {
+    let router = server.add_routes(routes(peer.clone()));
+    let (listener, rest_listener) = {
         let _context = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
+        (tokio::net::TcpListener::from_std(listener)?, tokio::net::TcpListener::from_std(rest_listener)?)
     };
+    runtime.spawn(async move {
+        if let Err(error) = rest::serve(peer, rest_listener).await {
+            eprintln!("qdrant: {error:#}");
+        }
+    });
     runtime.spawn(async move {
         if let Err(error) = router.serve_with_incoming(TcpListenerStream::new(listener)).await {
             eprintln!("qdrant: {error}");

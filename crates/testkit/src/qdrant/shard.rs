@@ -192,6 +192,20 @@ impl Shard {
         }
     }
 
+    /// Copies the replica of a peer, which must be alive, into `target`.
+    pub(super) async fn copy_replica_to(&self, peer: usize, target: std::path::PathBuf) -> Result<(), Status> {
+        let _order = self.order.lock().await;
+        let own = self.replicas().into_iter().find(|replica| replica.peer == peer && replica.is_active());
+        let own = own.ok_or_else(|| service(format!("shard {} has no active replica on this peer", self.id)))?;
+        tokio::task::spawn_blocking(move || own.engine.copy_to(&target)).await.map_err(service)?
+    }
+
+    /// Lets `engine` take the place of what the replica of a peer holds.
+    pub(super) async fn replace(&self, peer: usize, engine: Arc<Engine>) {
+        let _order = self.order.lock().await;
+        self.set(peer, engine);
+    }
+
     /// Copies a live replica into `target`.
     pub(super) async fn copy_to(&self, target: std::path::PathBuf) -> Result<(), Status> {
         let _order = self.order.lock().await;
