@@ -34,6 +34,6 @@ mod question;
 
 pub use edge::{EdgeConfig, EdgeIndexes, EdgeStore, StoredPoint};
 pub use qdrant::{
-    Balance, Consistency, ConsistencyShare, EjectionConfig, HedgeConfig, QdrantConfig, QdrantIndexes, QdrantStore,
-    WriteOrder,
+    Balance, Consistency, ConsistencyShare, EjectionConfig, HedgeConfig, IndexDraft, QdrantConfig, QdrantIndexes,
+    QdrantStore, SavedIndex, Stock, WriteOrder,
 };

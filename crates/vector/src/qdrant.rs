@@ -13,11 +13,14 @@
 //! - **Access.** A search takes no other filter than one made from the caller's tenant and groups (`filter.rs`).
 //! - **Writes** (`write.rs`) wait for all healthy replicas, so that the next search sees them whoever answers it.
 //! - **Changing the shards** goes on under searches and writes (`reshard.rs`).
+//! - **Backups** hold a snapshot of each shard (`save.rs`, `saved.rs`); bringing them in (`draft.rs`) ends with a look at what is
+//!   in them (`stock.rs`). Only these use Qdrant's REST API (`rest.rs`).
 
 mod balance;
 mod collection;
 mod config;
 mod convert;
+mod draft;
 mod ejection;
 mod error;
 mod fanout;
@@ -27,14 +30,21 @@ mod indexes;
 mod layout;
 mod peers;
 mod reshard;
+mod rest;
 mod rpc;
+mod save;
+mod saved;
 mod scan;
 mod search;
 mod setup;
+mod stock;
 mod store;
 mod view;
 mod write;
 
 pub use config::{Balance, Consistency, ConsistencyShare, EjectionConfig, HedgeConfig, QdrantConfig, WriteOrder};
+pub use draft::IndexDraft;
 pub use indexes::QdrantIndexes;
+pub use saved::SavedIndex;
+pub use stock::Stock;
 pub use store::QdrantStore;

@@ -10,6 +10,8 @@ use tonic::transport::Uri;
 
 use ragstone_config::Secret;
 
+/// Where Qdrant serves REST unless it is told otherwise.
+const REST_PORT: u16 = 6333;
 /// The most shards an index may have.
 pub(crate) const MAX_SHARDS: usize = 64;
 
@@ -22,6 +24,10 @@ pub struct QdrantConfig {
     /// be moved between shards.
     #[serde(deserialize_with = "ragstone_config::list")]
     pub urls: Vec<String>,
+    /// The peers' REST addresses, `http://host:6333` or `https://…`, one for each of `urls` in the same order; with none,
+    /// the hosts of `urls` and port 6333. Only a backup with the index, and restoring one, uses them.
+    #[serde(deserialize_with = "ragstone_config::list")]
+    pub rest_urls: Vec<String>,
     /// The API key; empty: none is sent.
     pub api_key: Secret,
     /// PEM file with the certificates of the authorities that vouch for the peers; without it, those of the system.
@@ -146,6 +152,7 @@ impl Default for QdrantConfig {
     fn default() -> Self {
         Self {
             urls: Vec::new(),
+            rest_urls: Vec::new(),
             api_key: Secret::default(),
             ca_file: None,
             server_name: None,
@@ -176,8 +183,13 @@ impl QdrantConfig {
         if self.urls.is_empty() {
             return Err(Error::invalid("urls must name at least one peer"));
         }
-        for (n, url) in self.urls.iter().enumerate() {
-            check_url(n, url)?;
+        for (key, urls) in [("urls", &self.urls), ("rest_urls", &self.rest_urls)] {
+            urls.iter().enumerate().try_for_each(|(n, url)| check_url(key, n, url).map(drop))?;
+        }
+        if ![0, self.urls.len()].contains(&self.rest_urls.len()) {
+            let (rest, all) = (self.rest_urls.len(), self.urls.len());
+            let message = format!("rest_urls names {rest} peers and urls {all}: name each of them, in the same order");
+            return Err(Error::invalid(message));
         }
         check_prefix(&self.collection_prefix)?;
         if self.api_key.expose().chars().any(|c| !c.is_ascii_graphic()) {
@@ -241,6 +253,19 @@ impl QdrantConfig {
         Ok(())
     }
 
+    /// Where each peer serves its REST API, in the order of `urls`.
+    pub(crate) fn rest_addresses(&self) -> Result<Vec<String>> {
+        if !self.rest_urls.is_empty() {
+            return Ok(self.rest_urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect());
+        }
+        let beside = |(n, url): (usize, &String)| {
+            let uri = check_url("urls", n, url)?;
+            let (scheme, host) = (uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or_default());
+            Ok(format!("{scheme}://{host}:{REST_PORT}"))
+        };
+        self.urls.iter().enumerate().map(beside).collect()
+    }
+
     /// How long a shard may take to answer a search.
     pub(crate) fn shard_timeout(&self) -> Duration {
         Duration::from_millis(self.shard_timeout_ms)
@@ -267,16 +292,16 @@ impl QdrantConfig {
     }
 }
 
-fn check_url(n: usize, url: &str) -> Result<()> {
+fn check_url(key: &str, n: usize, url: &str) -> Result<Uri> {
     // The URL itself is not repeated: it may hold a password.
-    let uri: Uri = url.parse().map_err(|_| Error::invalid(format!("urls[{n}] is not a URL")))?;
+    let uri: Uri = url.parse().map_err(|_| Error::invalid(format!("{key}[{n}] is not a URL")))?;
     let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
     let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
     let credentials = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
     if !scheme || uri.host().is_none() || !bare || credentials {
-        return Err(Error::invalid(format!("urls[{n}] must be http:// or https:// with a host and a port, no more")));
+        return Err(Error::invalid(format!("{key}[{n}] must be http:// or https:// with a host and a port, no more")));
     }
-    Ok(())
+    Ok(uri)
 }
 
 fn check_prefix(prefix: &str) -> Result<()> {
@@ -307,6 +332,8 @@ mod tests {
             (json!({"urls": ["a:6334"]}), "urls[0]"),
             (json!({"urls": ["http://a:1", "http://user:hush@a:1"]}), "urls[1]"),
             (json!({"urls": ["http://a:1/path"]}), "urls[0]"),
+            (json!({"rest_urls": ["http://a:1"]}), "rest_urls"),
+            (json!({"rest_urls": ["http://a:1", "http://user:hush@a:1"]}), "rest_urls[1]"),
             (json!({"collection_prefix": "a/b"}), "collection_prefix"),
             (json!({"api_key": "a\nb"}), "api_key"),
             (json!({"shards": 0}), "shards"),
@@ -324,6 +351,14 @@ mod tests {
             let error = config(extra).unwrap_err().message;
             assert!(error.contains(key) && !error.contains("hush"), "{key}: {error}");
         }
+    }
+
+    #[test]
+    fn rest_is_beside_grpc_unless_it_is_said_where() {
+        let beside = config(json!({"urls": ["http://a:7", "https://[::1]"]})).unwrap();
+        assert_eq!(beside.rest_addresses().unwrap(), ["http://a:6333", "https://[::1]:6333"]);
+        let said = config(json!({"rest_urls": ["http://c:1", "https://d:2/"]})).unwrap();
+        assert_eq!(said.rest_addresses().unwrap(), ["http://c:1", "https://d:2"]);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl From<Failure> for Error {
 
 fn explain(call: &str, peer: &str, status: &Status, behind: bool) -> (ErrorCode, String) {
     let text = status.message();
-    if ["No space left", "not enough disk", "disk is full"].iter().any(|sign| text.contains(sign)) {
+    if says_full(text) {
         return (ErrorCode::StorageFull, "the disk of Qdrant is full".to_owned());
     }
     match status.code() {
@@ -90,12 +90,23 @@ fn explain(call: &str, peer: &str, status: &Status, behind: bool) -> (ErrorCode,
     }
 }
 
+/// Whether Qdrant says that its disk is full.
+pub(crate) fn says_full(text: &str) -> bool {
+    ["No space left", "not enough disk", "disk is full"].iter().any(|sign| text.contains(sign))
+}
+
 /// Names the setting where TLS is what fails.
 fn unreachable(peer: &str, status: &Status) -> String {
-    let mut cause: Option<&(dyn StdError + 'static)> = status.source();
+    let tls = tls_trouble(peer, "retrieval.qdrant.urls", status.source());
+    tls.unwrap_or_else(|| format!("Qdrant at {peer} cannot be reached"))
+}
+
+/// What is wrong with TLS, and which setting to correct, where that is among the causes; `urls` is the setting that
+/// says where the peer is.
+pub(crate) fn tls_trouble(peer: &str, urls: &str, mut cause: Option<&(dyn StdError + 'static)>) -> Option<String> {
     while let Some(error) = cause {
         if let Some(tls) = tls_error(error) {
-            return match tls {
+            return Some(match tls {
                 rustls::Error::InvalidCertificate(
                     rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
                 ) => format!(
@@ -104,17 +115,20 @@ fn unreachable(peer: &str, status: &Status) -> String {
                 rustls::Error::InvalidCertificate(_) => {
                     format!("the certificate of Qdrant at {peer} is not trusted: correct retrieval.qdrant.ca_file")
                 }
-                _ => format!("Qdrant at {peer} does not speak TLS as expected: correct retrieval.qdrant.urls"),
-            };
+                _ => format!("Qdrant at {peer} does not speak TLS as expected: correct {urls}"),
+            });
         }
         cause = error.source();
     }
-    format!("Qdrant at {peer} cannot be reached")
+    None
 }
 
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    inside.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref())
+    // Input and output hide what they wrap from `source`, and may wrap each other.
+    match error.downcast_ref::<std::io::Error>() {
+        Some(wrapper) => tls_error(wrapper.get_ref()?),
+        None => error.downcast_ref(),
+    }
 }
 
 #[cfg(test)]

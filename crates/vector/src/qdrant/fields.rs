@@ -6,10 +6,11 @@ use std::time::Duration;
 use qdrant_client::qdrant::payload_index_params::IndexParams;
 use qdrant_client::qdrant::{
     BoolIndexParams, CreateFieldIndexCollection, FieldType, FloatIndexParams, IntegerIndexParams, KeywordIndexParams,
-    PayloadIndexParams,
+    PayloadIndexParams, PayloadSchemaInfo, PayloadSchemaType,
 };
 use ragstone_core::{Condition, Filter, Predicate, Result, Scalar};
 use ragstone_resilience::Deadline;
+use serde::{Deserialize, Serialize};
 
 use super::collection::Collection;
 use super::filter;
@@ -23,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a field is indexed for. Each kind answers only what it answers exactly as a look at the payload would: numbers
 /// are compared as floats, for integers would be cut, and an integer index finds equal ones only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
     /// The field that divides the collection.
     Tenant,
@@ -48,6 +50,17 @@ impl Kind {
                 Some(Scalar::Integer(_)) => Self::Whole,
                 Some(Scalar::Text(_)) | None => Self::Text,
             },
+        }
+    }
+
+    /// What an index of a metadata field, as Qdrant describes it, is for; `None` for a kind that Ragstone does not make.
+    pub(crate) fn of_index(index: &PayloadSchemaInfo) -> Option<Self> {
+        match PayloadSchemaType::try_from(index.data_type).ok()? {
+            PayloadSchemaType::Keyword => Some(Self::Text),
+            PayloadSchemaType::Integer => Some(Self::Whole),
+            PayloadSchemaType::Float => Some(Self::Number),
+            PayloadSchemaType::Bool => Some(Self::Bool),
+            _ => None,
         }
     }
 

@@ -26,15 +26,15 @@ use super::store::QdrantStore;
 /// The indexes of one Qdrant.
 #[derive(Debug)]
 pub struct QdrantIndexes {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     stores: Mutex<HashMap<IndexName, Arc<QdrantStore>>>,
     looking: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    peers: Arc<Peers>,
-    config: Arc<QdrantConfig>,
+pub(super) struct Shared {
+    pub(super) peers: Arc<Peers>,
+    pub(super) config: Arc<QdrantConfig>,
     /// Which index served, and when that was asked.
     serving: Mutex<Option<(Instant, IndexName)>>,
 }
@@ -57,7 +57,7 @@ impl QdrantIndexes {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    async fn load(&self, name: &IndexName) -> Result<Arc<QdrantStore>> {
+    pub(super) async fn load(&self, name: &IndexName) -> Result<Arc<QdrantStore>> {
         if let Some(store) = self.opened(name) {
             return Ok(store);
         }
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    fn index_name(&self, collection: &str) -> Option<IndexName> {
+    pub(super) fn index_name(&self, collection: &str) -> Option<IndexName> {
         let name = collection.strip_prefix(&self.config.collection_prefix)?.strip_prefix('-')?;
         IndexName::new(name).ok()
     }

@@ -66,6 +66,21 @@ impl Collection {
         }
     }
 
+    /// A page of a shard's points, whatever their state, and where the next one begins. A point that a crash has left without
+    /// its payload has no label.
+    pub(crate) async fn label_page(
+        &self,
+        view: &View,
+        shard: &str,
+        offset: Option<PointId>,
+    ) -> Result<(Vec<(Uuid, Option<Label>)>, Option<PointId>)> {
+        let deadline = Deadline::after(self.config.write_timeout());
+        let (points, next) = self.page(view, shard, filter::all(Vec::new()), offset, deadline, false).await?;
+        let label =
+            |point: RetrievedPoint| Ok((convert::uuid(point.id)?, Label::decode(convert::fields(point.payload))));
+        Ok((points.into_iter().map(label).collect::<Result<_>>()?, next))
+    }
+
     /// A page of points with everything they hold, and where the next one begins.
     pub(crate) async fn whole_points(
         &self,

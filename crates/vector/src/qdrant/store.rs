@@ -23,6 +23,10 @@ impl QdrantStore {
         let task = tokio::spawn(async move { looked_after.keep_looking().await });
         Self { collection, _looking: AbortOnDropHandle::new(task) }
     }
+
+    pub(crate) fn collection(&self) -> &Collection {
+        &self.collection
+    }
 }
 
 #[async_trait]

@@ -18,6 +18,7 @@ use super::convert;
 use super::error::Failure;
 use super::layout::{self, Layout};
 use super::peers::{Account, Peers};
+use super::setup::ONLY_SHARD;
 
 /// One moment's knowledge of a collection.
 #[derive(Debug)]
@@ -180,8 +181,9 @@ impl<'a> Replicas<'a> {
         keyed: bool,
     ) -> Self {
         let mut healthy: BTreeMap<(String, u64), bool> = BTreeMap::new();
-        let name =
-            |key: Option<&_>| if keyed { convert::key_name(key).map(str::to_owned) } else { Some("s0".to_owned()) };
+        let name = |key: Option<&_>| {
+            if keyed { convert::key_name(key).map(str::to_owned) } else { Some(ONLY_SHARD.to_owned()) }
+        };
         for cluster in clusters {
             let local = cluster.local_shards.iter();
             let local = local.map(|shard| (shard.shard_key.as_ref(), cluster.peer_id, shard.state));

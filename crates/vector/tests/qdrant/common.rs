@@ -16,6 +16,7 @@ pub(crate) use crate::contract::{DIMENSION, document, point, put, query, spec, t
 pub(crate) struct Server {
     pub(crate) cluster: Option<QdrantCluster>,
     pub(crate) urls: Vec<String>,
+    pub(crate) rest_urls: Vec<String>,
     pub(crate) prefix: String,
 }
 
@@ -29,14 +30,24 @@ impl Server {
         // TLS needs a provider, whoever is first.
         drop(rustls::crypto::ring::default_provider().install_default());
         let cluster = QdrantCluster::start(config).await.unwrap();
-        Self { urls: cluster.urls(), cluster: Some(cluster), prefix: prefix() }
+        let (urls, rest_urls) = (cluster.urls(), cluster.rest_urls());
+        Self { urls, rest_urls, cluster: Some(cluster), prefix: prefix() }
     }
 
     /// The real one, where one is named.
     pub(crate) fn real() -> Option<Self> {
         let urls = std::env::var("RAGSTONE_TEST_QDRANT").ok().filter(|urls| !urls.is_empty())?;
-        let urls = urls.split(',').map(|url| url.trim().to_owned()).collect();
-        Some(Self { cluster: None, urls, prefix: prefix() })
+        let urls: Vec<String> = urls.split(',').map(|url| url.trim().to_owned()).collect();
+        let rest_urls = match std::env::var("RAGSTONE_TEST_QDRANT_REST").ok().filter(|urls| !urls.is_empty()) {
+            Some(named) => named.split(',').map(|url| url.trim().to_owned()).collect(),
+            None => urls.iter().map(|url| port_below(url)).collect(),
+        };
+        Some(Self { cluster: None, urls, rest_urls, prefix: prefix() })
+    }
+
+    /// The same Qdrant for somebody else: collections with another prefix.
+    pub(crate) fn beside(&self) -> Self {
+        Self { cluster: None, urls: self.urls.clone(), rest_urls: self.rest_urls.clone(), prefix: prefix() }
     }
 
     pub(crate) fn faults(&self) -> &QdrantCluster {
@@ -47,6 +58,7 @@ impl Server {
     pub(crate) fn config(&self) -> QdrantConfig {
         QdrantConfig {
             urls: self.urls.clone(),
+            rest_urls: self.rest_urls.clone(),
             collection_prefix: self.prefix.clone(),
             shard_timeout_ms: 1000,
             write_timeout_ms: 4000,
@@ -95,6 +107,12 @@ impl Server {
             }
         }
     }
+}
+
+/// Where Qdrant serves REST as it is usually set up: on the port below the one for gRPC.
+fn port_below(url: &str) -> String {
+    let (host, port) = url.rsplit_once(':').unwrap();
+    format!("{host}:{}", port.trim_end_matches('/').parse::<u16>().unwrap() - 1)
 }
 
 fn prefix() -> String {

@@ -78,8 +78,8 @@ impl Fixture for Real {
 impl Drop for Real {
     fn drop(&mut self) {
         // Cleaning up is asynchronous: a thread with a runtime of its own does it.
-        let Server { urls, prefix, .. } = &self.0;
-        let server = Server { cluster: None, urls: urls.clone(), prefix: prefix.clone() };
+        let Server { urls, rest_urls, prefix, .. } = &self.0;
+        let server = Server { cluster: None, urls: urls.clone(), rest_urls: rest_urls.clone(), prefix: prefix.clone() };
         let cleaning = std::thread::spawn(move || {
             tokio::runtime::Runtime::new().unwrap().block_on(server.clean());
         });

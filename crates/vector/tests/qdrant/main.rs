@@ -1,5 +1,6 @@
 //! Indexes in Qdrant, against a cluster that speaks its API in this process, and, where `RAGSTONE_TEST_QDRANT` names the URLs
-//! of a real one, against that too. One binary, as each links the whole engine.
+//! of a real one, against that too (its REST API is looked for on the ports below, or where `RAGSTONE_TEST_QDRANT_REST` says). One
+//! binary, as each links the whole engine.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 #[path = "../contract/mod.rs"]
@@ -11,6 +12,7 @@ mod fixtures;
 mod moving;
 mod replicas;
 mod setup;
+mod snapshots;
 
 /// What every implementation must do, with two replicas of each shard.
 mod cluster {
