@@ -1,8 +1,9 @@
 //! Backup and restore of what owns the truth: the catalog's rows and the raw bodies. The vector indexes are derived: after
-//! a restore they are filled again from the catalog.
+//! a restore they are filled again from the catalog, unless somebody else has put them into the backup and brings them back.
 //!
 //! A backup is a directory: `catalog.ndjson` (one row a line), `blobs/` (bodies by their hash) and, written last,
-//! `manifest.json`. It is consistent: the rows are one moment of the catalog, and every body they need is there.
+//! `manifest.json`. It is consistent: the rows are one moment of the catalog, every body they need is there, and what is there
+//! of the indexes is older than the rows.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,9 @@ use crate::Config;
 use crate::storage::{open_blobs, open_catalog, open_catalog_for_reading};
 
 /// The layout of a backup; raised when an older Ragstone could not read it.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The layout of one without indexes: any Ragstone reads it.
+const PLAIN: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 const CATALOG: &str = "catalog.ndjson";
 const BLOBS: &str = "blobs";
@@ -47,15 +50,36 @@ pub struct Manifest {
     pub bodies: u64,
     /// BLAKE3 hash of `catalog.ndjson`.
     pub catalog_blake3: String,
+    /// Names of the indexes that are in it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<String>,
+}
+
+impl Manifest {
+    /// What the backup in `directory` holds.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when there is no whole backup.
+    pub async fn read(directory: &Path) -> Result<Self> {
+        read_manifest(directory).await
+    }
 }
 
 /// Writes a backup into `directory`, which must be empty or not there. The service may go on working meanwhile.
 ///
+/// First of all `save_indexes` may put indexes into the directory and name them. They are then older than the rows and never
+/// newer, so that a restore can tell by the rows what they lack.
+///
 /// # Errors
 /// `Conflict` when the directory holds something; `Unavailable` when a store does not answer; `Internal` for a damaged
-/// body.
-pub async fn backup(config: &Config, directory: &Path) -> Result<Manifest> {
+/// body; those of `save_indexes`.
+pub async fn backup(
+    config: &Config,
+    directory: &Path,
+    save_indexes: impl AsyncFnOnce() -> Result<Vec<String>>,
+) -> Result<Manifest> {
     begin(directory).await?;
+    let indexes = save_indexes().await?;
     let catalog = open_catalog_for_reading(config).await?;
     let blobs = open_blobs(config).await?;
     let kept: Arc<dyn BlobStore> = Arc::new(LocalBlobs::open(&directory.join(BLOBS)).await?);
@@ -65,7 +89,7 @@ pub async fn backup(config: &Config, directory: &Path) -> Result<Manifest> {
         let gone = copy(&blobs, &kept, needed.clone()).await?;
         tries += 1;
         if gone.is_empty() {
-            let manifest = manifest(rows, needed.len() as u64, hash);
+            let manifest = manifest(rows, needed.len() as u64, hash, indexes);
             write_manifest(directory, &manifest).await?;
             catalog.close().await;
             return Ok(manifest);
@@ -78,12 +102,17 @@ pub async fn backup(config: &Config, directory: &Path) -> Result<Manifest> {
     }
 }
 
-/// Brings a backup into the stores that `config` names, which must be empty. No service may use them meanwhile.
+/// Brings a backup into the stores that `config` names, which must be empty. No service may use them meanwhile. When the
+/// catalog is whole, `restore_indexes` may bring indexes back beside it; what it finds out is returned too.
 ///
 /// # Errors
 /// `InvalidArgument` when there is no whole backup in `directory`; `Conflict` when the catalog is not empty;
-/// `Unavailable` when another process uses it.
-pub async fn restore(config: &Config, directory: &Path) -> Result<Manifest> {
+/// `Unavailable` when another process uses it; those of `restore_indexes`.
+pub async fn restore<T>(
+    config: &Config,
+    directory: &Path,
+    restore_indexes: impl AsyncFnOnce(&dyn Catalog) -> Result<T>,
+) -> Result<(Manifest, T)> {
     let manifest = read_manifest(directory).await?;
     let rows = directory.join(CATALOG);
     if hash_of(&rows).await? != manifest.catalog_blake3 {
@@ -103,13 +132,22 @@ pub async fn restore(config: &Config, directory: &Path) -> Result<Manifest> {
     if !gone.is_empty() {
         return Err(Error::invalid(format!("{} bodies went while they were copied", gone.len())));
     }
-    let outcome = catalog.import(read_rows(rows).await?).await;
+    let outcome = import(&*catalog, rows, manifest.rows, restore_indexes).await;
     catalog.close().await;
-    let imported = outcome?;
-    if imported != manifest.rows {
-        return Err(Error::internal(format!("{imported} rows came in, the backup has {}", manifest.rows)));
+    Ok((manifest, outcome?))
+}
+
+async fn import<T>(
+    catalog: &dyn Catalog,
+    rows: PathBuf,
+    expected: u64,
+    restore_indexes: impl AsyncFnOnce(&dyn Catalog) -> Result<T>,
+) -> Result<T> {
+    let imported = catalog.import(read_rows(rows).await?).await?;
+    if imported != expected {
+        return Err(Error::internal(format!("{imported} rows came in, the backup has {expected}")));
     }
-    Ok(manifest)
+    restore_indexes(catalog).await
 }
 
 async fn begin(directory: &Path) -> Result<()> {
@@ -164,10 +202,11 @@ async fn copy(
     copies.buffer_unordered(COPIES).try_filter_map(|gone| async move { Ok(gone) }).try_collect().await
 }
 
-fn manifest(rows: u64, bodies: u64, catalog_blake3: String) -> Manifest {
+fn manifest(rows: u64, bodies: u64, catalog_blake3: String, indexes: Vec<String>) -> Manifest {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let ragstone = env!("CARGO_PKG_VERSION").to_owned();
-    Manifest { format: FORMAT, ragstone, created_at: since.as_secs(), rows, bodies, catalog_blake3 }
+    let format = if indexes.is_empty() { PLAIN } else { FORMAT };
+    Manifest { format, ragstone, created_at: since.as_secs(), rows, bodies, catalog_blake3, indexes }
 }
 
 /// Last of all, and synced: a directory without it is no backup.
@@ -186,8 +225,8 @@ async fn read_manifest(directory: &Path) -> Result<Manifest> {
     let none = |what: String| Error::invalid(format!("there is no whole backup in {}: {what}", directory.display()));
     let json = tokio::fs::read(&path).await.map_err(|e| none(format!("{}: {e}", path.display())))?;
     let manifest: Manifest = serde_json::from_slice(&json).map_err(|e| none(e.to_string()))?;
-    if manifest.format != FORMAT {
-        return Err(none(format!("its format is {}, this Ragstone reads {FORMAT}", manifest.format)));
+    if !(PLAIN..=FORMAT).contains(&manifest.format) {
+        return Err(none(format!("its format is {}, this Ragstone reads {PLAIN} to {FORMAT}", manifest.format)));
     }
     Ok(manifest)
 }

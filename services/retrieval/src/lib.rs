@@ -4,6 +4,7 @@ mod admin;
 mod config;
 mod grpc;
 mod requests;
+mod snapshots;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use ragstone_rpc::{Patience, Runtime, Server, unusable};
 use ragstone_vector::{EdgeIndexes, QdrantIndexes};
 
 pub use config::Config;
+pub use snapshots::{RestoredIndex, SavedIndexes, save_indexes};
 
 /// Serves until the runtime says stop; then everything stored is flushed.
 ///
@@ -39,22 +41,32 @@ pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
     outcome
 }
 
-/// Names of the indexes in the vector store of `config`, for a command that must find it empty. No service may use an
-/// embedded store meanwhile.
+/// What is in the vector store of `config`, for a command that must find it empty: names of indexes, and of collections that a
+/// restore has left behind. No service may use an embedded store meanwhile.
 ///
 /// # Errors
 /// `Unavailable` when Qdrant does not answer or another process uses the store; `InvalidArgument` for a wrong setting.
 pub async fn stored_indexes(config: &Config) -> ragstone_core::Result<Vec<String>> {
-    let indexes: Arc<dyn VectorIndexes> = if config.uses_qdrant() {
-        Arc::new(QdrantIndexes::open(config.qdrant.clone()).await?)
-    } else if config.edge.path.exists() {
-        Arc::new(EdgeIndexes::open(config.edge.clone()).await?)
-    } else {
+    if config.uses_qdrant() {
+        let indexes = QdrantIndexes::open(config.qdrant.clone()).await?;
+        indexes.check().await?;
+        let mut names = names(&indexes).await?;
+        let drafts = indexes.drafts().await?;
+        names.extend(drafts.into_iter().map(|name| format!("{name}, which a restore began and did not end")));
+        indexes.close().await?;
+        return Ok(names);
+    }
+    if !config.edge.path.exists() {
         return Ok(Vec::new());
-    };
-    let names = indexes.list().await?.into_iter().map(|spec| spec.name.to_string()).collect();
+    }
+    let indexes = EdgeIndexes::open(config.edge.clone()).await?;
+    let names = names(&indexes).await?;
     indexes.close().await?;
     Ok(names)
+}
+
+async fn names(indexes: &dyn VectorIndexes) -> ragstone_core::Result<Vec<String>> {
+    Ok(indexes.list().await?.into_iter().map(|spec| spec.name.to_string()).collect())
 }
 
 /// Qdrant is waited for where it does not answer yet.
