@@ -15,6 +15,7 @@ use ragstone_testkit::fake_openai::{Behaviour, DONE_AS_TOLD, FakeOpenAi, OBEYED}
 use crate::bench::{Bench, assistant, question, user};
 
 /// The attacks, or nothing and a line that says so.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn attacks() -> Vec<String> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let root = std::env::var_os("RAGSTONE_EVAL_DATA").map_or_else(beside, PathBuf::from);
