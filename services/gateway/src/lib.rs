@@ -29,6 +29,7 @@ use tonic::service::LayerExt as _;
 use tower::ServiceBuilder;
 
 pub use config::Config;
+pub use guard::{GuardConfig, InjectionPolicy, TenantGuard};
 pub use limits::LimitsConfig;
 
 use app::App;

@@ -163,7 +163,7 @@ impl LinkFilter {
         if length > LONGEST_WORD && !starts(rest, "www.") {
             return Step::Keep(LONGEST_WORD / 2);
         }
-        let after = rest[length..].as_bytes();
+        let after = &rest.as_bytes()[length..];
         let slashes = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'/' | b'\\'));
         let may_be = after.is_empty() || after[0] == b':' && slashes(&after[1..after.len().min(3)]);
         if may_be && after.len() < 3 && !last {
