@@ -5,6 +5,8 @@ use std::fmt;
 /// One way an answer was degraded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Degraded {
+    /// The shared rate limiter did not answer: this gateway let in its share of the limits.
+    RatelimitLocal,
     /// A follow-up question was put together from words of the conversation, as no language model rewrote it in time.
     QueryRewriteSkipped,
     /// The question could not be embedded: keyword (BM25) search only.
@@ -31,7 +33,8 @@ pub enum Degraded {
 
 impl Degraded {
     /// All codes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
+        Self::RatelimitLocal,
         Self::QueryRewriteSkipped,
         Self::EmbedLexicalOnly,
         Self::RetrievalPartial,
@@ -49,6 +52,7 @@ impl Degraded {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::RatelimitLocal => "ratelimit.local",
             Self::QueryRewriteSkipped => "query.rewrite_skipped",
             Self::EmbedLexicalOnly => "embed.lexical_only",
             Self::RetrievalPartial => "retrieval.partial",

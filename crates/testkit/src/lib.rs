@@ -4,6 +4,7 @@ pub mod client;
 pub mod fake_openai;
 pub mod gate;
 pub mod model_server;
+pub mod nginx;
 pub mod ports;
 pub mod postgres;
 pub mod process;

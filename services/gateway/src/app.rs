@@ -7,13 +7,17 @@ use http::HeaderMap;
 use ragstone_auth::Authenticator;
 use ragstone_core::{Error, ErrorCode, Principal, Result, Scope};
 use ragstone_resilience::Deadline;
-use ragstone_rpc::Runtime;
+use ragstone_rpc::{Health, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
+use crate::access::keys::Stored;
+use crate::access::recorder::Recorder;
 use crate::backends::Backends;
 use crate::body::UploadMemory;
+use crate::context::with_answer_headers;
+use crate::limits::{Admission, ClientAddress, Kind, Limits};
 use crate::serving::Serving;
 
 /// The longest an administrator's call may take.
@@ -35,24 +39,45 @@ pub(crate) struct App {
     pub shutdown: CancellationToken,
     /// How long streams may go on after that before they are ended.
     farewell: Duration,
+    /// Where callers are, as far as proxies are trusted.
+    pub client_address: ClientAddress,
+    /// Notes which documents answers have read.
+    pub recorder: Recorder,
+    /// The gateway's readiness, and that of what is behind it.
+    pub health: Health,
     authenticator: Authenticator,
+    limits: Arc<Limits>,
 }
 
 impl App {
-    /// Builds everything; nothing is connected yet.
+    /// Builds everything. Services behind the gateway need not answer yet.
     ///
     /// # Errors
-    /// `InvalidArgument` for a URL or tenant that is none.
-    pub(crate) fn new(config: Config, runtime: &Runtime) -> Result<Self> {
+    /// `InvalidArgument`, naming the key, for what cannot be used.
+    pub(crate) async fn new(config: Config, runtime: &Runtime) -> Result<Self> {
+        let backends = Backends::connect(&config, runtime)?;
+        let authenticator = Authenticator::new(&config.auth)?.with_key_store(Arc::new(Stored(backends.access.clone())));
+        let limits = Arc::new(Limits::open(&config.limits, authenticator.is_required()).await?);
+        if config.limits.redis.url.is_some() {
+            let limits = Arc::clone(&limits);
+            runtime.health.register("rate_limits", false, move || {
+                let limits = Arc::clone(&limits);
+                async move { limits.check().await.map_err(|error| error.chain()) }
+            });
+        }
         Ok(Self {
-            backends: Backends::connect(&config, runtime)?,
+            recorder: Recorder::start(backends.access.clone()),
+            backends,
             serving: Serving::default(),
             slots: Arc::new(Semaphore::new(config.max_concurrency.min(Semaphore::MAX_PERMITS))),
             uploads: UploadMemory::new(config.upload_memory_bytes),
             shutdown: runtime.shutdown.clone(),
             // Early enough to say so before the server cuts the connection off.
             farewell: Duration::from_millis(runtime.server.drain_delay_ms + runtime.server.drain_timeout_ms / 5 * 4),
-            authenticator: Authenticator::new(&config.auth)?,
+            client_address: ClientAddress::new(&config.limits)?,
+            health: runtime.health.clone(),
+            authenticator,
+            limits,
             config,
         })
     }
@@ -67,6 +92,25 @@ impl App {
             return Ok(principal);
         }
         Err(Error::new(ErrorCode::PermissionDenied, format!("this needs the scope {scope:?}").to_lowercase()))
+    }
+
+    /// Whether callers need a credential.
+    pub(crate) fn requires_authentication(&self) -> bool {
+        self.authenticator.is_required()
+    }
+
+    /// Step 2 of calls that are limited: whether their subject and tenant may still make them. The answer's headers tell how
+    /// much is left.
+    ///
+    /// # Errors
+    /// `RateLimited` with the time to wait.
+    pub(crate) async fn admit(&self, caller: &Principal, kind: Kind) -> Result<Admission> {
+        let admission = self.limits.admit(caller, kind).await?;
+        with_answer_headers(|headers| admission.write(headers));
+        match admission.refusal() {
+            Some(error) => Err(error),
+            None => Ok(admission),
+        }
     }
 
     /// Returns when the gateway has been stopping for so long that what still runs must end.

@@ -1,6 +1,7 @@
 //! The services behind the gateway, and how their failures are told.
 
 use ragstone_core::{Error, ErrorCode, Result};
+use ragstone_proto::v1::access_service_client::AccessServiceClient;
 use ragstone_proto::v1::embedding_service_client::EmbeddingServiceClient;
 use ragstone_proto::v1::generation_service_client::GenerationServiceClient;
 use ragstone_proto::v1::index_service_client::IndexServiceClient;
@@ -28,6 +29,8 @@ pub(crate) struct Backends {
     pub indexes: IndexServiceClient<Channel>,
     /// Documents and jobs.
     pub ingestion: IngestionServiceClient<Channel>,
+    /// API keys, the audit log, feedback.
+    pub access: AccessServiceClient<Channel>,
     /// Administrators' changes of the indexes.
     pub maintenance: MaintenanceServiceClient<Channel>,
 }
@@ -54,6 +57,7 @@ impl Backends {
             indexes: IndexServiceClient::new(retrieval.clone()),
             retrieval: RetrievalServiceClient::new(retrieval).max_decoding_message_size(MAX_ANSWER_BYTES),
             generation: GenerationServiceClient::new(channel("generation", &config.generation_url)?),
+            access: AccessServiceClient::new(ingestion.clone()),
             maintenance: MaintenanceServiceClient::new(ingestion.clone()),
             ingestion: IngestionServiceClient::new(ingestion).max_decoding_message_size(MAX_ANSWER_BYTES),
         })

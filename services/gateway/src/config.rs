@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ragstone_auth::AuthConfig;
-use ragstone_rpc::ServiceConfig;
+use ragstone_rpc::{Server, ServiceConfig, TlsConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::limits::LimitsConfig;
 
 /// Where the gateway listens, where its backends are, and its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +54,14 @@ pub struct Config {
     pub log_queries: bool,
     /// Who may call.
     pub auth: AuthConfig,
+    /// How much they may ask.
+    pub limits: LimitsConfig,
+    /// The certificate this port shows; without it, it serves in the clear, for a proxy in front that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+    /// Web pages of other origins (`https://app.example.org`, or `*`) whose scripts may call REST and gRPC-Web.
+    #[serde(deserialize_with = "ragstone_config::list")]
+    pub cors_origins: Vec<String>,
 }
 
 impl Default for Config {
@@ -77,6 +87,9 @@ impl Default for Config {
             context_tokens: 3_000,
             log_queries: false,
             auth: AuthConfig::default(),
+            limits: LimitsConfig::default(),
+            tls: None,
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -106,6 +119,9 @@ impl ServiceConfig for Config {
         if self.upload_memory_bytes < self.max_body_bytes {
             return Err("upload_memory_bytes must be at least max_body_bytes".to_owned());
         }
+        self.limits.check()?;
+        Server::check_origins(&self.cors_origins).map_err(|problem| format!("cors_origins: {problem}"))?;
+        self.auth.check()?;
         self.auth.check_listen(self.listen)
     }
 }

@@ -19,7 +19,7 @@ use ragstone_rpc::request;
 
 use crate::app::App;
 use crate::backends::failed;
-use crate::edge;
+use crate::context::current_request_id;
 
 pub(crate) use content::{Content, interpret};
 pub(crate) use media::Format;
@@ -63,7 +63,7 @@ pub(crate) struct Put {
 
 /// Who asks, as the services behind take it.
 pub(crate) fn wire(caller: &Principal) -> v1::Caller {
-    caller.caller(edge::current_request_id()).into()
+    caller.caller(current_request_id()).into()
 }
 
 /// The id of a document that was given none: made from its content, so that sending it twice stores it once.

@@ -1,56 +1,51 @@
 //! Around every request, REST or gRPC: its id, its trace, its slot, and a decent answer when the handler panics.
 
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::{Frame, SizeHint};
-use ragstone_core::Error;
+use ragstone_core::{Error, Scope};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 
 use crate::app::App;
+use crate::context::RequestContext;
 use crate::problem::{Problem, disclose};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const MAX_REQUEST_ID: usize = 128;
 
-tokio::task_local! {
-    /// The id of the request that the running task works for.
-    static CURRENT: HeaderValue;
-}
-
-/// The id of the request that is being answered, for the services behind; empty outside of one.
-pub(crate) fn current_request_id() -> String {
-    CURRENT.try_with(|id| id.to_str().unwrap_or_default().to_owned()).unwrap_or_default()
-}
-
 /// The middleware.
 pub(crate) async fn edge(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let grpc = is_grpc(request.headers());
-    let span = tracing::info_span!("edge", request_id = id.to_str().unwrap_or_default());
+    let address = client_address(&app, &request);
+    let span = tracing::info_span!("edge", request_id = id.to_str().unwrap_or_default(), client.address = address);
+    let context = RequestContext::new(id.clone());
     let answer = async {
         let Ok(permit) = Arc::clone(&app.slots).try_acquire_owned() else {
             metrics::counter!("rag_shed_total", "reason" => "concurrency").increment(1);
             return refuse(Error::unavailable("the gateway is working on as many requests as it may"), grpc);
         };
-        let call = CURRENT.scope(id.clone(), next.run(request));
+        let call = Arc::clone(&context).scope(next.run(request));
         match AssertUnwindSafe(call).catch_unwind().await {
             Ok(response) => response.map(|body| Body::new(Held { body, _permit: permit })),
             Err(_) => refuse(Error::internal("a request handler panicked"), grpc),
         }
     };
     let mut response = answer.instrument(span.clone()).await;
+    response.headers_mut().extend(context.take_headers());
     response.headers_mut().insert(REQUEST_ID, id);
     if let Some(trace) = span.in_scope(ragstone_telemetry::current_traceparent)
         && let Ok(trace) = HeaderValue::try_from(trace)
@@ -58,6 +53,22 @@ pub(crate) async fn edge(State(app): State<Arc<App>>, request: Request, next: Ne
         response.headers_mut().insert(TRACEPARENT, trace);
     }
     response
+}
+
+/// Guards what is reached by gRPC and is no call of ours: reflection tells the API only to those who may use it.
+pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if request.uri().path().starts_with("/grpc.reflection.")
+        && let Err(error) = app.authenticate(request.headers(), Scope::Query).await
+    {
+        return refuse(error, true);
+    }
+    next.run(request).await
+}
+
+/// Who sent the request, for logs and traces.
+fn client_address(app: &App, request: &Request) -> Option<String> {
+    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    Some(app.client_address.of(peer.ip(), request.headers()).to_string())
 }
 
 /// Whether the caller speaks gRPC, and errors must be statuses.
@@ -121,7 +132,7 @@ mod tests {
             health: ragstone_rpc::Health::default(),
             server: ragstone_rpc::ServerConfig::default(),
         };
-        let app = Arc::new(App::new(crate::Config::default(), &runtime).unwrap());
+        let app = Arc::new(App::new(crate::Config::default(), &runtime).await.unwrap());
         let router = axum::Router::new()
             .route(
                 "/",

@@ -15,9 +15,11 @@ use ragstone_resilience::Deadline;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::access::feedback;
 use crate::app::App;
 use crate::documents::{self, NewDocument, Put, idempotency_key};
 use crate::extract::page_limit;
+use crate::limits::Kind;
 use crate::problem::disclose;
 use crate::search::Found;
 use crate::{jobs, query, search};
@@ -40,7 +42,7 @@ impl Rag {
     async fn query_events(&self, request: &Request<()>, message: v1::QueryRequest) -> Result<query::Events> {
         let caller = self.caller(request.metadata(), Scope::Query).await?;
         let input = convert::query_input(message)?;
-        Ok(query::start(Arc::clone(&self.app), caller, input, self.deadline(request)))
+        query::start(Arc::clone(&self.app), caller, input, self.deadline(request)).await
     }
 
     async fn caller(&self, metadata: &MetadataMap, scope: Scope) -> Result<ragstone_core::Principal> {
@@ -105,6 +107,7 @@ impl RagService for Rag {
             let (header, body) = receive(request.into_inner(), limit).await?;
             let if_version = header.if_version;
             let document = new_document(header, body).await?;
+            self.app.admit(&caller, Kind::Upload { documents: 1 }).await?;
             let how = Put { if_version, priority: Priority::Normal, idempotency_key };
             documents::put(&self.app, &caller, document, how, deadline).await
         };
@@ -154,6 +157,7 @@ impl RagService for Rag {
                 return Err(Error::invalid("field 'if_version' must be at least 1 for a deletion"));
             }
             let key = idempotency_key(request.metadata().as_ref())?;
+            self.app.admit(&caller, Kind::Upload { documents: 1 }).await?;
             documents::delete(&self.app, &caller, &id, message.if_version, key, deadline).await
         };
         let job = deadline.run(work).await.map_err(refuse)?;
@@ -169,6 +173,18 @@ impl RagService for Rag {
         };
         let job = deadline.run(work).await.map_err(refuse)?;
         Ok(Response::new(v1::GetJobResponse { job: Some(job) }))
+    }
+
+    async fn feedback(&self, request: Request<v1::FeedbackRequest>) -> Result<Response<v1::FeedbackResponse>, Status> {
+        let (request, message) = split(request);
+        let deadline = self.deadline(&request);
+        let work = async {
+            let caller = self.caller(request.metadata(), Scope::Query).await?;
+            let rating = enum_value::<v1::Rating>(message.rating, "rating")?;
+            feedback::give(&self.app, &caller, message.query_id, rating, message.comment, deadline).await
+        };
+        deadline.run(work).await.map_err(refuse)?;
+        Ok(Response::new(v1::FeedbackResponse {}))
     }
 
     async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {

@@ -78,6 +78,21 @@ impl Problem {
         }
     }
 
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What happened, in a sentence.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// 405: the path exists, but not with this method.
     pub(crate) fn method_not_allowed(method: &http::Method) -> Self {
         let detail = format!("this path does not take {method}; the Allow header says what it takes");
@@ -106,6 +121,8 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // For whoever has to tell it in another form.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -4,6 +4,7 @@
 mod citations;
 mod embed;
 mod generate;
+mod history;
 mod input;
 mod pack;
 mod rerank;
@@ -27,8 +28,12 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::documents::wire;
+use crate::limits::Kind;
 
 pub(crate) use embed::embed;
+pub(crate) use generate::Finish;
+pub(crate) use history::{Speaker, Turn};
 pub(crate) use input::{QueryInput, SearchInput};
 pub(crate) use rerank::{candidates, rerank};
 pub(crate) use retrieve::retrieve;
@@ -39,6 +44,8 @@ use trail::Count;
 
 /// Events that may wait for a slow reader before the work behind them pauses.
 const EVENT_BUFFER: usize = 32;
+/// What an answer takes, for the estimate of its tokens, where the caller sets no limit.
+const USUAL_ANSWER_TOKENS: u32 = 500;
 /// What is said when no passage was found.
 const NOTHING_FOUND: &str = "No relevant passage was found in the documents.";
 
@@ -46,7 +53,12 @@ const NOTHING_FOUND: &str = "No relevant passage was found in the documents.";
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Once, first: what the answer will rest on.
-    Contexts(Arc<Vec<Hit>>),
+    Contexts {
+        /// Names the answer.
+        query_id: Uuid,
+        /// The passages, in marker order.
+        contexts: Arc<Vec<Hit>>,
+    },
     /// More text.
     Delta(String),
     /// Another model starts over, for the reason with this degradation code: forget the text so far.
@@ -77,6 +89,8 @@ pub(crate) struct Answer {
     pub model: String,
     /// What it cost.
     pub usage: Usage,
+    /// Why it ended.
+    pub finish: Finish,
     /// What was degraded and how long the steps took.
     pub trail: Trail,
     /// The trace it belongs to.
@@ -85,15 +99,29 @@ pub(crate) struct Answer {
 
 /// Starts a query for a caller the edge has authenticated. The work has a task of its own, so that its deadline holds
 /// also while nobody reads; the task ends with the stream.
-pub(crate) fn start(app: Arc<App>, caller: Principal, input: QueryInput, deadline: Deadline) -> Events {
+///
+/// # Errors
+/// `RateLimited`; everything else is told by the stream.
+pub(crate) async fn start(app: Arc<App>, caller: Principal, input: QueryInput, deadline: Deadline) -> Result<Events> {
+    // 2. The rate limit, here where the answer's headers can still be written.
+    let tokens = app.config.context_tokens as u64 + u64::from(input.max_tokens.unwrap_or(USUAL_ANSWER_TOKENS));
+    let admission = app.admit(&caller, Kind::Query { tokens }).await?;
+    let (asker, trail) = (wire(&caller), Trail::after(&admission));
     let (out, events) = mpsc::channel(EVENT_BUFFER);
     let work = async move {
         let count = Count::begin();
         let outcome = tokio::select! {
-            outcome = deadline.run(answer(&app, &caller, input, deadline, &out)) => outcome,
+            outcome = deadline.run(answer(&app, &caller, input, deadline, trail, &out)) => outcome,
             () = app.drained() => Err(Error::unavailable("the gateway is stopping; ask again")),
         };
         count.end(&outcome);
+        if let Ok(answer) = &outcome {
+            app.recorder.record(asker, answer);
+            let Usage { prompt_tokens, completion_tokens } = answer.usage;
+            if let Err(error) = admission.settle(u64::from(prompt_tokens) + u64::from(completion_tokens)).await {
+                tracing::warn!(error = error.chain(), "the tokens of an answer could not be settled");
+            }
+        }
         outcome
     };
     let work = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
@@ -101,24 +129,25 @@ pub(crate) fn start(app: Arc<App>, caller: Principal, input: QueryInput, deadlin
         let outcome = work.await.unwrap_or_else(|e| Err(Error::internal("the query broke off").with_source(e)));
         outcome.map(|answer| Event::Done(Box::new(answer)))
     };
-    ReceiverStream::new(events).map(Ok).chain(stream::once(last)).boxed()
+    Ok(ReceiverStream::new(events).map(Ok).chain(stream::once(last)).boxed())
 }
 
-/// The eleven steps. The first, authentication, is the edge's: `caller` is its result. The second, the rate limit,
-/// belongs before the third, and the fourth, the cache lookup, after it; neither exists yet, so every answer is a miss.
+/// The eleven steps. The first, authentication, is the edge's: `caller` is its result; the second, the rate limit, is
+/// `start`'s. The fourth, the cache lookup, belongs after the third; there is none yet, so every answer is a miss.
 #[tracing::instrument(name = "query", skip_all)]
 async fn answer(
     app: &App,
     caller: &Principal,
     input: QueryInput,
     deadline: Deadline,
+    mut trail: Trail,
     out: &mpsc::Sender<Event>,
 ) -> Result<Answer> {
-    let started = Instant::now();
-    let mut trail = Trail::default();
+    let (query_id, started) = (Uuid::now_v7(), Instant::now());
 
-    // 3. Validate and guard.
-    let question = input.check(app.config.max_query_chars)?;
+    // 3. Validate and guard; a question within a conversation is made to stand alone.
+    let mut question = input.check(app.config.max_query_chars)?;
+    question.search.text = history::standalone(app, &question, deadline, &mut trail).await?;
     if app.config.log_queries {
         tracing::info!(query = question.search.text, "query");
     }
@@ -132,7 +161,7 @@ async fn answer(
     let hits = rerank(app, &question.search, found.hits, deadline, &mut trail).await;
     // 8. Pack the context into its budget.
     let contexts = Arc::new(pack::pack(hits, app.config.context_tokens));
-    emit(out, Event::Contexts(Arc::clone(&contexts))).await?;
+    emit(out, Event::Contexts { query_id, contexts: Arc::clone(&contexts) }).await?;
     // 9. Generate; from nothing no model is asked.
     let written = if contexts.is_empty() {
         emit(out, Event::Delta(NOTHING_FOUND.to_owned())).await?;
@@ -145,7 +174,7 @@ async fn answer(
     // 11. Answer; it is counted by `Count`.
     trail.timings.total = started.elapsed();
     Ok(Answer {
-        query_id: Uuid::now_v7(),
+        query_id,
         text,
         citations,
         contexts,
@@ -153,6 +182,7 @@ async fn answer(
         cache: "miss",
         model: written.model,
         usage: written.usage,
+        finish: written.finish,
         trail,
         trace_id: ragstone_telemetry::trace_id(),
     })

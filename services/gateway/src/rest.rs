@@ -2,25 +2,23 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 use http::{HeaderMap, Method};
 use ragstone_core::{Error, Result, Scope};
-use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::problem::Problem;
 use crate::query::QueryInput;
-use crate::{admin, documents, edge, extract, jobs, query, search};
+use crate::{access, admin, documents, edge, extract, jobs, mcp, openai, playground, query, search, status};
 
 /// All routes of REST.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let document = get(documents::rest::get).put(documents::rest::put).delete(documents::rest::delete);
     Router::new()
-        .route("/", get(about))
         .route("/v1/documents", get(documents::rest::list).post(documents::rest::post))
         .route("/v1/documents/{id}", document)
         .route("/v1/documents/{id}/history", get(documents::rest::history))
@@ -35,14 +33,21 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/admin/indexes/{id}/serve", post(admin::serve))
         .route("/v1/admin/rollback", post(admin::roll_back))
         .route("/v1/admin/shards", get(admin::shards).put(admin::reshard))
+        .route("/v1/documents/{id}/text", get(documents::rest::text))
+        .route("/v1/feedback", post(access::feedback::rest))
+        .route("/v1/status", get(status::status))
+        .route("/v1/admin/keys", get(access::keys::list).post(access::keys::create))
+        .route("/v1/admin/keys/{id}", delete(access::keys::revoke))
+        .route("/v1/admin/audit", get(access::audit::read))
+        .route("/v1/admin/audit/verification", get(access::audit::verify))
+        .merge(openai::router())
+        .merge(mcp::router(&app))
+        .merge(playground::router())
         .fallback(unknown)
         .method_not_allowed_fallback(|method: Method| async move { Problem::method_not_allowed(&method) })
         .layer(from_fn_with_state(Arc::clone(&app), edge::edge))
+        .layer(from_fn(openai::translate))
         .with_state(app)
-}
-
-async fn about() -> Json<Value> {
-    Json(json!({ "name": "ragstone", "version": env!("CARGO_PKG_VERSION") }))
 }
 
 async fn unknown(request: Request) -> Response {
@@ -58,6 +63,6 @@ async fn ask(State(app): State<Arc<App>>, headers: HeaderMap, body: axum::body::
     let deadline = app.deadline();
     let input: QueryInput = deadline.run(extract::json(&headers, body)).await?;
     let stream = input.stream;
-    let events = query::start(app, caller, input, deadline);
+    let events = query::start(app, caller, input, deadline).await?;
     if stream { query::rest::stream(events).await } else { query::rest::whole(events).await }
 }

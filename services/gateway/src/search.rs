@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::extract;
+use crate::limits::Kind;
 use crate::problem::Problem;
 use crate::query::view::{HitView, TimingsView};
 use crate::query::{SearchInput, Trail, candidates, embed, rerank, retrieve};
@@ -28,11 +29,12 @@ pub(crate) struct Found {
 /// Searches.
 ///
 /// # Errors
-/// `InvalidArgument`, or `Unavailable` when nothing can be searched.
+/// `RateLimited`, `InvalidArgument`, or `Unavailable` when nothing can be searched.
 #[tracing::instrument(name = "search", skip_all)]
 pub(crate) async fn search(app: &App, caller: &Principal, input: SearchInput, deadline: Deadline) -> Result<Found> {
+    let admission = app.admit(caller, Kind::Search).await?;
     let started = Instant::now();
-    let mut trail = Trail::default();
+    let mut trail = Trail::after(&admission);
     let search = input.check(app.config.max_query_chars)?;
     let embedded = embed(app, &search, deadline, &mut trail).await?;
     let mut result = retrieve(app, caller, &candidates(&search, &app.config), embedded, deadline, &mut trail).await?;
@@ -57,6 +59,19 @@ struct ShardsView {
     missing: Vec<String>,
 }
 
+impl From<Found> for SearchAnswer {
+    fn from(Found { result, trail }: Found) -> Self {
+        let shards = result.shards;
+        Self {
+            hits: result.hits.into_iter().map(HitView::from).collect(),
+            shards: ShardsView { asked: shards.asked, answered: shards.answered, missing: shards.missing },
+            timings_ms: TimingsView::without_generation(&trail.timings),
+            degraded: trail.degraded,
+            trace_id: ragstone_telemetry::trace_id(),
+        }
+    }
+}
+
 /// `POST /v1/search`
 pub(crate) async fn rest(
     State(app): State<Arc<App>>,
@@ -66,13 +81,5 @@ pub(crate) async fn rest(
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
     let work = async { search(&app, &caller, extract::json(&headers, body).await?, deadline).await };
-    let Found { result, trail } = deadline.run(work).await?;
-    let shards = result.shards;
-    Ok(Json(SearchAnswer {
-        hits: result.hits.into_iter().map(HitView::from).collect(),
-        shards: ShardsView { asked: shards.asked, answered: shards.answered, missing: shards.missing },
-        timings_ms: TimingsView::without_generation(&trail.timings),
-        degraded: trail.degraded,
-        trace_id: ragstone_telemetry::trace_id(),
-    }))
+    Ok(Json(deadline.run(work).await?.into()))
 }

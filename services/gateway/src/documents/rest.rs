@@ -10,15 +10,28 @@ use http::{HeaderMap, StatusCode, header};
 use ragstone_core::{DocumentId, Error, Principal, Priority, Result, Scope};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::precondition::{Precondition, idempotency_key};
-use super::view::{Accepted, BatchItem, Document, Version};
+use super::view::{Accepted, BatchItem, Document, Text, Version};
 use super::{Content, NewDocument, Put, batch, interpret, status_named};
 use crate::app::App;
 use crate::body;
 use crate::extract::{DocumentPath, Page, Parameters, page_limit};
+use crate::limits::Kind;
 use crate::problem::Problem;
+
+/// `?from=&limit=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TextPart {
+    /// The first chunk.
+    #[serde(default)]
+    from: u32,
+    /// The most chunks.
+    limit: Option<u32>,
+}
 
 /// `PUT /v1/documents/{id}`
 pub(crate) async fn put(
@@ -62,6 +75,7 @@ async fn one(
     idempotency_key: String,
     deadline: Deadline,
 ) -> Result<Response> {
+    app.admit(caller, Kind::Upload { documents: 1 }).await?;
     let if_version = precondition.if_version(app, caller, &document.id, deadline).await?;
     let how = Put { if_version, priority: Priority::Normal, idempotency_key };
     let stored = super::put(app, caller, document, how, deadline).await?;
@@ -89,6 +103,7 @@ async fn many(
         Ok(stored) => BatchItem::Accepted(Accepted::new(stored.job.unwrap_or_default(), stored.unchanged)),
         Err(error) => BatchItem::Refused { error: error.into() },
     };
+    app.admit(caller, Kind::Upload { documents: batch.len() as u64 }).await?;
     let results = batch::put_all(app, caller, batch, &idempotency_key, deadline).await;
     let items: Vec<_> = results.into_iter().map(item).collect();
     Ok((StatusCode::ACCEPTED, Json(json!({ "items": items }))).into_response())
@@ -114,6 +129,20 @@ pub(crate) async fn get(
     let document = deadline.run(super::get(&app, &caller, &id, deadline)).await?;
     let headers = [(header::ETAG, etag(document.version)), (header::CACHE_CONTROL, "no-store".to_owned())];
     Ok((headers, Json(Document::from(document))).into_response())
+}
+
+/// `GET /v1/documents/{id}/text`
+pub(crate) async fn text(
+    State(app): State<Arc<App>>,
+    DocumentPath(id): DocumentPath,
+    Parameters(part): Parameters<TextPart>,
+    headers: HeaderMap,
+) -> Result<Json<Text>, Problem> {
+    let caller = app.authenticate(&headers, Scope::Query).await?;
+    let deadline = app.deadline();
+    let limit = page_limit(part.limit)?;
+    let text = deadline.run(super::text(&app, &caller, &id, part.from, limit, deadline)).await?;
+    Ok(Json(Text::new(id, text)))
 }
 
 /// `GET /v1/documents`
@@ -154,6 +183,7 @@ pub(crate) async fn delete(
     let caller = app.authenticate(&headers, Scope::Ingest).await?;
     let deadline = app.deadline();
     let work = async {
+        app.admit(&caller, Kind::Upload { documents: 1 }).await?;
         let if_version = match Precondition::from_headers(&headers)? {
             Precondition::Absent => return Err(Error::invalid("If-None-Match makes no sense for a deletion")),
             precondition => precondition.if_version(&app, &caller, &id, deadline).await?,

@@ -1,6 +1,6 @@
 //! Documents and their versions as JSON.
 
-use ragstone_core::{DocumentStatus, Metadata};
+use ragstone_core::{DocumentId, DocumentStatus, Metadata};
 use ragstone_proto::{metadata_from_struct, v1};
 use serde::Serialize;
 
@@ -72,6 +72,47 @@ impl From<v1::Document> for Document {
             error: Some(document.error).filter(|error| !error.is_empty()),
             created_at: document.created_at.map(|time| time.to_string()),
             updated_at: document.updated_at.map(|time| time.to_string()),
+        }
+    }
+}
+
+/// Part of a document's text.
+#[derive(Debug, Serialize)]
+pub(crate) struct Text {
+    document_id: String,
+    version: u64,
+    title: String,
+    /// Chunks in all.
+    total: u32,
+    chunks: Vec<TextChunk>,
+}
+
+/// A chunk of it. Chunks overlap; positions count characters.
+#[derive(Debug, Serialize)]
+struct TextChunk {
+    chunk_index: u32,
+    content: String,
+    heading_path: Vec<String>,
+    start: u64,
+    end: u64,
+}
+
+impl Text {
+    /// What was read of the document with this id.
+    pub(super) fn new(id: DocumentId, text: v1::ReadTextResponse) -> Self {
+        let chunk = |chunk: v1::TextChunk| TextChunk {
+            chunk_index: chunk.index,
+            content: chunk.content,
+            heading_path: chunk.heading_path,
+            start: chunk.start,
+            end: chunk.end,
+        };
+        Self {
+            document_id: id.into(),
+            version: text.version,
+            title: text.title,
+            total: text.total,
+            chunks: text.chunks.into_iter().map(chunk).collect(),
         }
     }
 }

@@ -83,7 +83,7 @@ pub(crate) fn answer(answer: Answer) -> v1::QueryResponse {
 pub(crate) fn event(event: Event) -> v1::QueryStreamResponse {
     use v1::query_stream_response::Event as Wire;
     let event = match event {
-        Event::Contexts(contexts) => Wire::Contexts(v1::QueryContexts { contexts: hits(contexts) }),
+        Event::Contexts { contexts, .. } => Wire::Contexts(v1::QueryContexts { contexts: hits(contexts) }),
         Event::Delta(text) => Wire::Delta(v1::QueryDelta { text }),
         Event::Restart(degraded) => Wire::Restart(v1::QueryRestart { degraded }),
         Event::Done(done) => Wire::Done(answer(*done)),

@@ -10,12 +10,41 @@ use ragstone_rpc::request;
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
+use super::history::turns;
 use super::input::Question;
 use super::{Event, Trail, emit};
 use crate::app::App;
 use crate::backends::failed;
 
 const GENERATION: &str = "generation";
+
+/// Why an answer ended, by the names OpenAI has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// It was done.
+    Stop,
+    /// It reached a limit of tokens, bytes or time.
+    Length,
+}
+
+impl Finish {
+    /// `stop` or `length`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+impl From<v1::FinishReason> for Finish {
+    fn from(reason: v1::FinishReason) -> Self {
+        match reason {
+            v1::FinishReason::Length => Self::Length,
+            v1::FinishReason::Unspecified | v1::FinishReason::Stop => Self::Stop,
+        }
+    }
+}
 
 /// An answer's text and its author.
 #[derive(Debug)]
@@ -26,12 +55,14 @@ pub(crate) struct Written {
     pub model: String,
     /// What it cost.
     pub usage: Usage,
+    /// Why it ended.
+    pub finish: Finish,
 }
 
 impl Written {
     /// A text that no model wrote.
     pub(crate) fn by_nobody(text: &str) -> Self {
-        Self { text: text.to_owned(), model: "none".to_owned(), usage: Usage::default() }
+        Self { text: text.to_owned(), model: "none".to_owned(), usage: Usage::default(), finish: Finish::Stop }
     }
 }
 
@@ -54,6 +85,9 @@ pub(crate) async fn generate(
         passages: contexts.iter().map(passage).collect(),
         max_tokens: question.max_tokens,
         temperature: question.temperature,
+        history: turns(&question.history),
+        stop: question.stop.clone(),
+        seed: question.seed,
         ..v1::GenerateRequest::default()
     };
     let answer = app.backends.generation.clone().generate(request(message, deadline)).await;
@@ -80,10 +114,11 @@ async fn relay(
                 emit(out, Event::Restart(restart.degraded)).await?;
             }
             Some(Step::Done(done)) => {
+                let finish = done.finish().into();
                 done.degraded.iter().for_each(|code| trail.degrade(code));
                 let v1::Usage { prompt_tokens, completion_tokens } = done.usage.unwrap_or_default();
                 let usage = Usage { prompt_tokens, completion_tokens };
-                return Ok(Written { text, model: done.model, usage });
+                return Ok(Written { text, model: done.model, usage, finish });
             }
             None => return Err(Error::internal("the generation service sent a step without an event")),
         }

@@ -11,6 +11,8 @@ const DEFAULT_K: u32 = 5;
 const MAX_K: u32 = 100;
 const MAX_TOKENS: u32 = 4096;
 const MAX_TEMPERATURE: f32 = 2.0;
+const MAX_STOPS: usize = 4;
+const MAX_STOP_CHARS: usize = 64;
 
 /// The body of `POST /v1/search`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -52,6 +54,12 @@ pub(crate) struct QueryInput {
     /// What was said before, oldest first; only chats have it.
     #[serde(skip)]
     pub history: Vec<Turn>,
+    /// The answer ends before the first of these; only chats have them.
+    #[serde(skip)]
+    pub stop: Vec<String>,
+    /// The same seed may give the same answer; only chats have one.
+    #[serde(skip)]
+    pub seed: Option<i64>,
     /// Whether a cached answer will do. Without a cache every answer is a miss, which is always allowed.
     #[expect(dead_code, reason = "part of the contract; nothing is cached yet, so both values mean the same")]
     pub cache: Option<bool>,
@@ -79,6 +87,10 @@ pub(crate) struct Question {
     pub search: Search,
     /// What was said before, oldest first.
     pub history: Vec<Turn>,
+    /// The answer ends before the first of these.
+    pub stop: Vec<String>,
+    /// The same seed may give the same answer.
+    pub seed: Option<i64>,
     /// The most tokens to write; 0: the generation service's default.
     pub max_tokens: u32,
     /// Sampling temperature; `None`: the generation service's default.
@@ -91,7 +103,7 @@ impl QueryInput {
     /// # Errors
     /// `InvalidArgument` naming the field.
     pub(crate) fn check(self, max_chars: usize) -> Result<Question> {
-        let Self { query, k, filter, mode, rerank, max_tokens, temperature, history, .. } = self;
+        let Self { query, k, filter, mode, rerank, max_tokens, temperature, history, stop, seed, .. } = self;
         let search = SearchInput { query, k, mode, filter, rerank }.check(max_chars)?;
         if let Some(tokens) = max_tokens
             && !(1..=MAX_TOKENS).contains(&tokens)
@@ -103,7 +115,10 @@ impl QueryInput {
         {
             return Err(Error::invalid(format!("temperature is {heat}; it must lie within 0 and {MAX_TEMPERATURE}")));
         }
-        Ok(Question { search, history, max_tokens: max_tokens.unwrap_or_default(), temperature })
+        if stop.len() > MAX_STOPS || stop.iter().any(|text| !(1..=MAX_STOP_CHARS).contains(&text.chars().count())) {
+            return Err(Error::invalid(format!("stop takes {MAX_STOPS} texts of 1 to {MAX_STOP_CHARS} characters")));
+        }
+        Ok(Question { search, history, stop, seed, max_tokens: max_tokens.unwrap_or_default(), temperature })
     }
 }
 
@@ -146,7 +161,10 @@ mod tests {
         let question = QueryInput { query: "why?".to_owned(), ..QueryInput::default() }.check(10).unwrap();
         let (text, mode, filter) = ("why?".to_owned(), SearchMode::Hybrid, Filter::default());
         let search = Search { text, k: 5, mode, filter, rerank: false };
-        assert_eq!(question, Question { search, history: Vec::new(), max_tokens: 0, temperature: None });
+        assert_eq!(
+            question,
+            Question { search, history: Vec::new(), stop: Vec::new(), seed: None, max_tokens: 0, temperature: None }
+        );
     }
 
     #[test]
@@ -164,8 +182,10 @@ mod tests {
 
     #[test]
     fn only_invisible_characters_go() {
-        let kept = |query: &str| SearchInput { query: query.to_owned(), ..SearchInput::default() }.check(40).unwrap().text;
-        for same in ["C++ 3.14", "Grüße élève", "می\u{200c}خواهم", "👩\u{200d}💻", "a\tb\nc", "<x> & \"y\""] {
+        let kept =
+            |query: &str| SearchInput { query: query.to_owned(), ..SearchInput::default() }.check(40).unwrap().text;
+        for same in ["C++ 3.14", "Grüße élève", "می\u{200c}خواهم", "👩\u{200d}💻", "a\tb\nc", "<x> & \"y\""]
+        {
             assert_eq!(kept(same), same);
         }
         assert_eq!(kept("a\u{200b}b\u{202e}c\u{e0061}d\u{2066}e\u{0}f\u{feff}"), "abcdef");

@@ -41,9 +41,9 @@ pub(crate) async fn stream(mut events: Events) -> Result<Response, Problem> {
 
 fn render(event: Event) -> Result<sse::Event, axum::Error> {
     match event {
-        Event::Contexts(contexts) => {
+        Event::Contexts { query_id, contexts } => {
             let contexts = contexts.iter().map(ContextView::from).collect();
-            sse::Event::default().event("contexts").json_data(ContextsView { contexts })
+            sse::Event::default().event("contexts").json_data(ContextsView { query_id: query_id.to_string(), contexts })
         }
         Event::Delta(text) => sse::Event::default().event("delta").json_data(json!({ "text": text })),
         Event::Restart(code) => sse::Event::default().event("restart").json_data(json!({ "degraded": code })),

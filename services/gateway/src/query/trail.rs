@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use ragstone_core::{ErrorCode, Result};
+use ragstone_core::{Degraded, ErrorCode, Result};
 
 use super::Answer;
+use crate::limits::Admission;
 
 /// How long the steps took; zero for those that were not needed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +30,15 @@ pub(crate) struct Trail {
 }
 
 impl Trail {
+    /// Of a call that was let in.
+    pub(crate) fn after(admission: &Admission) -> Self {
+        let mut trail = Self::default();
+        if admission.decided_locally() {
+            trail.degrade(Degraded::RatelimitLocal.as_str());
+        }
+        trail
+    }
+
     /// Notes a degradation: in the answer, the metrics and, as an event named after it, in the trace.
     pub(crate) fn degrade(&mut self, code: &str) {
         if self.degraded.iter().any(|known| known == code) {

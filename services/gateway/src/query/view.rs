@@ -38,6 +38,7 @@ impl From<Hit> for HitView {
 /// The `contexts` event.
 #[derive(Debug, Serialize)]
 pub(crate) struct ContextsView {
+    pub(crate) query_id: String,
     pub(crate) contexts: Vec<ContextView>,
 }
 
@@ -47,6 +48,7 @@ pub(crate) struct ContextView {
     document_id: String,
     version: u64,
     chunk_index: u32,
+    title: String,
     content: String,
     score: f32,
 }
@@ -57,6 +59,7 @@ impl From<&Hit> for ContextView {
             document_id: hit.document_id.to_string(),
             version: hit.version,
             chunk_index: hit.chunk_index,
+            title: hit.title.clone(),
             content: hit.content.clone(),
             score: hit.score,
         }

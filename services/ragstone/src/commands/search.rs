@@ -112,6 +112,9 @@ pub(crate) fn warn(degraded: &[String]) {
 fn meaning(code: &str) -> &'static str {
     use ragstone_core::Degraded;
     match Degraded::parse(code) {
+        Some(Degraded::RatelimitLocal) => "the shared rate limits cannot be asked, each gateway lets in its share",
+        Some(Degraded::QueryRewriteSkipped) => "no model put the question into the context of the conversation",
+        Some(Degraded::GuardCanary) => "a model wrote out its instructions and was taken back",
         Some(Degraded::EmbedLexicalOnly) => "the question could not be embedded, so only its words were searched",
         Some(Degraded::RetrievalPartial) => "a shard did not answer, so documents may be missing",
         Some(Degraded::RetrievalKeywordFallback) => "found by their words in the catalog: the index cannot be searched",

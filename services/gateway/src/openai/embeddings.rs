@@ -1,0 +1,175 @@
+//! `POST /v1/embeddings`: the embedding model itself, for clients that index elsewhere or compare texts.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use base64::Engine as _;
+use http::HeaderMap;
+use ragstone_core::{Error, Result, Scope};
+use ragstone_proto::v1;
+use ragstone_resilience::Deadline;
+use ragstone_rpc::request;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::view::list;
+use crate::app::App;
+use crate::backends::failed;
+use crate::extract;
+use crate::limits;
+use crate::problem::Problem;
+
+/// As OpenAI has it.
+const MAX_INPUTS: usize = 2048;
+/// What the embedding service takes at a time.
+const BATCH: usize = 100;
+/// Bytes of a token, where tokens are only counted for the bill.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// A request.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request {
+    model: String,
+    input: Input,
+    #[serde(default)]
+    encoding_format: Encoding,
+    #[serde(default)]
+    dimensions: Option<u32>,
+    #[serde(default)]
+    ragstone: Options,
+}
+
+/// Beyond OpenAI's fields: what the texts are embedded for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Query,
+    #[default]
+    Passage,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Encoding {
+    #[default]
+    Float,
+    Base64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Input {
+    One(String),
+    Many(Vec<String>),
+    Tokens(#[expect(dead_code, reason = "only told apart, to be refused")] Value),
+}
+
+impl Input {
+    fn texts(self) -> Result<Vec<String>> {
+        let texts = match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+            Self::Tokens(_) => return Err(Error::invalid("input must be a text or a list of texts, not tokens")),
+        };
+        if texts.is_empty() || texts.len() > MAX_INPUTS {
+            return Err(Error::invalid(format!("input holds {} texts; 1 to {MAX_INPUTS} are taken", texts.len())));
+        }
+        match texts.iter().position(|text| text.trim().is_empty()) {
+            Some(n) => Err(Error::invalid(format!("input {n} is empty"))),
+            None => Ok(texts),
+        }
+    }
+}
+
+/// `POST /v1/embeddings`
+pub(crate) async fn embed(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Problem> {
+    let caller = app.authenticate(&headers, Scope::Query).await?;
+    app.admit(&caller, limits::Kind::Search).await?;
+    let deadline = app.deadline();
+    let work = async {
+        let request: Request = extract::json(&headers, body).await?;
+        answer(&app, request, deadline).await
+    };
+    Ok(Json(deadline.run(work).await?))
+}
+
+async fn answer(app: &App, wanted: Request, deadline: Deadline) -> Result<Value> {
+    let Request { model, input, encoding_format, dimensions, ragstone } = wanted;
+    let texts = input.texts()?;
+    let tokens: usize = texts.iter().map(|text| text.len().div_ceil(BYTES_PER_TOKEN)).sum();
+    let kind = match ragstone.kind {
+        Kind::Query => v1::EmbedKind::Query,
+        Kind::Passage => v1::EmbedKind::Passage,
+    };
+    let mut data = Vec::with_capacity(texts.len());
+    for batch in texts.chunks(BATCH) {
+        let message = v1::EmbedRequest { texts: batch.to_vec(), kind: kind.into(), model: model.clone() };
+        let answer = app.backends.embedding.clone().embed(request(message, deadline)).await;
+        for vector in answer.map_err(failed("embedding"))?.into_inner().vectors {
+            if let Some(wanted) = dimensions
+                && wanted as usize != vector.values.len()
+            {
+                let message = format!("dimensions is {wanted}; this model makes {}", vector.values.len());
+                return Err(Error::invalid(message));
+            }
+            let index = data.len();
+            data.push(
+                json!({ "object": "embedding", "index": index, "embedding": encode(&vector.values, encoding_format) }),
+            );
+        }
+    }
+    let mut answer = list(data);
+    answer["model"] = model.into();
+    answer["usage"] = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
+    Ok(answer)
+}
+
+/// As numbers, or as the base64 of little-endian 32-bit floats.
+fn encode(values: &[f32], encoding: Encoding) -> Value {
+    match encoding {
+        Encoding::Float => json!(values),
+        Encoding::Base64 => {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            Value::String(base64::engine::general_purpose::STANDARD.encode(bytes))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn texts(input: Value) -> Result<Vec<String>> {
+        serde_json::from_value::<Input>(input).unwrap().texts()
+    }
+
+    #[test]
+    fn texts_are_taken_and_nothing_else() {
+        assert_eq!(texts(json!("a")).unwrap(), ["a"]);
+        assert_eq!(texts(json!(["a", "b"])).unwrap(), ["a", "b"]);
+        for (input, says) in [
+            (json!([]), "0 texts"),
+            (json!(["a", " "]), "input 1 is empty"),
+            (json!([1, 2]), "not tokens"),
+            (json!([[1, 2]]), "not tokens"),
+            (json!(vec!["a"; 2049]), "2049 texts"),
+        ] {
+            assert!(texts(input).unwrap_err().message.contains(says), "{says}");
+        }
+    }
+
+    #[test]
+    fn base64_is_little_endian_floats() {
+        assert_eq!(encode(&[1.0, -2.0], Encoding::Base64), json!("AACAPwAAAMA="));
+        assert_eq!(encode(&[1.0, -2.0], Encoding::Float), json!([1.0, -2.0]));
+    }
+}

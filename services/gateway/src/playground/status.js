@@ -1,0 +1,44 @@
+// The strip of dependencies, and the field for a credential where one is asked for.
+
+import { credential, json, setCredential, whenRefused } from "./api.js";
+import { byId, element } from "./dom.js";
+
+const EVERY = 5000;
+
+/** Keeps the strip up to date; `changed` runs after another credential was given. */
+export function start(changed) {
+  byId("credential").addEventListener("submit", (event) => {
+    event.preventDefault();
+    setCredential(byId("token").value.trim());
+    changed();
+  });
+  byId("token").value = credential();
+  whenRefused(() => {
+    byId("credential").hidden = false;
+    byId("token").focus();
+  });
+  refresh();
+  setInterval(() => {
+    if (!document.hidden) refresh();
+  }, EVERY);
+}
+
+async function refresh() {
+  try {
+    const status = await json("/v1/status");
+    byId("version").textContent = `version ${status.version}`;
+    byId("credential").hidden = status.authentication === "none";
+    show(status.dependencies);
+  } catch {
+    show([{ name: "gateway", up: false }]);
+  }
+}
+
+function show(dependencies) {
+  const items = dependencies.map(({ name, up }) => {
+    const item = element("li", { class: up ? "up" : "down" }, name);
+    item.append(element("span", { class: "quiet" }, up ? " is up" : " is down"));
+    return item;
+  });
+  byId("status").replaceChildren(...items);
+}

@@ -1,0 +1,41 @@
+//! `GET /v1/status`: what a person at the playground wants to see. Open to everyone, so it says no more than up or down.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use crate::app::App;
+
+/// The gateway's state.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    /// Which Ragstone.
+    version: &'static str,
+    /// `none` or `required`.
+    authentication: &'static str,
+    /// Whether questions can be answered.
+    ready: bool,
+    /// The services behind it.
+    dependencies: Vec<Dependency>,
+}
+
+/// A service behind the gateway.
+#[derive(Debug, Serialize)]
+struct Dependency {
+    name: String,
+    up: bool,
+}
+
+/// `GET /v1/status`
+pub(crate) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
+    let report = app.health.report().await;
+    let dependencies = report.checks.into_iter().map(|check| Dependency { name: check.name, up: check.state == "up" });
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        authentication: if app.requires_authentication() { "required" } else { "none" },
+        ready: report.ready,
+        dependencies: dependencies.collect(),
+    })
+}
