@@ -25,6 +25,8 @@ pub enum Degraded {
     LlmStreamRestarted,
     /// A model wrote out its secret instructions: what it said was taken back.
     GuardCanary,
+    /// A citation was taken away: its passage does not say what it was cited for.
+    GuardUnsupported,
     /// A model's stream was cut at a limit of length or time.
     LlmStreamLimit,
     /// No configured model answered: the best passages' own sentences stand in.
@@ -33,7 +35,7 @@ pub enum Degraded {
 
 impl Degraded {
     /// All codes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RatelimitLocal,
         Self::QueryRewriteSkipped,
         Self::EmbedLexicalOnly,
@@ -44,6 +46,7 @@ impl Degraded {
         Self::LlmFallback,
         Self::LlmStreamRestarted,
         Self::GuardCanary,
+        Self::GuardUnsupported,
         Self::LlmStreamLimit,
         Self::GenerationExtractive,
     ];
@@ -62,6 +65,7 @@ impl Degraded {
             Self::LlmFallback => "llm.fallback",
             Self::LlmStreamRestarted => "llm.stream_restarted",
             Self::GuardCanary => "guard.canary",
+            Self::GuardUnsupported => "guard.unsupported",
             Self::LlmStreamLimit => "llm.stream_limit",
             Self::GenerationExtractive => "generation.extractive",
         }

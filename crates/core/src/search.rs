@@ -70,6 +70,8 @@ pub struct Hit {
     pub chunk_index: u32,
     /// Higher is better; comparable within one result only.
     pub score: f32,
+    /// Cosine of its embedding and the question's, -1 to 1; `None` where it was found by its words alone.
+    pub similarity: Option<f32>,
     /// Its text.
     pub content: String,
     /// The document's title.

@@ -37,14 +37,18 @@ pub(crate) fn fuse(found: Vec<Found>, limit: usize, k: usize) -> Vec<Hit> {
     }
     drop_older_versions(&mut all.chunks);
     let dense = ranked(all.dense, &all.chunks, limit);
+    let similar: HashMap<Uuid, f32> = dense.iter().copied().collect();
     let sparse = ranked(all.sparse, &all.chunks, limit);
     let scored = match (dense.is_empty(), sparse.is_empty()) {
         (_, true) => dense,
         (true, _) => sparse,
         _ => reciprocal_ranks(&dense, &sparse),
     };
-    let mut hits: Vec<Hit> =
-        scored.into_iter().filter_map(|(id, score)| Some(Hit { score, ..all.chunks.remove(&id)? })).collect();
+    let hit = |(id, score)| {
+        let similarity = similar.get(&id).copied();
+        Some(Hit { score, similarity, ..all.chunks.remove(&id)? })
+    };
+    let mut hits: Vec<Hit> = scored.into_iter().filter_map(hit).collect();
     hits.sort_by(best_first);
     hits.truncate(k);
     hits
@@ -94,6 +98,7 @@ mod tests {
             version,
             chunk_index: 0,
             score: 0.0,
+            similarity: None,
             content: String::new(),
             title: String::new(),
             heading_path: Vec::new(),

@@ -101,6 +101,7 @@ pub(crate) fn decode(payload: Map<String, Value>) -> Result<Hit> {
         version: stored.version,
         chunk_index: stored.chunk_index,
         score: 0.0,
+        similarity: None,
         content: stored.content,
         title: stored.title,
         heading_path: stored.heading_path,

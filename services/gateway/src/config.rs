@@ -8,6 +8,7 @@ use ragstone_rpc::{Server, ServiceConfig, TlsConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::guard::GuardConfig;
 use crate::limits::LimitsConfig;
 
 /// Where the gateway listens, where its backends are, and its limits.
@@ -54,6 +55,8 @@ pub struct Config {
     pub log_queries: bool,
     /// Who may call.
     pub auth: AuthConfig,
+    /// What may be asked, and what answers may carry.
+    pub guard: GuardConfig,
     /// How much they may ask.
     pub limits: LimitsConfig,
     /// The certificate this port shows; without it, it serves in the clear, for a proxy in front that has one.
@@ -87,6 +90,7 @@ impl Default for Config {
             context_tokens: 3_000,
             log_queries: false,
             auth: AuthConfig::default(),
+            guard: GuardConfig::default(),
             limits: LimitsConfig::default(),
             tls: None,
             cors_origins: Vec::new(),
@@ -119,6 +123,7 @@ impl ServiceConfig for Config {
         if self.upload_memory_bytes < self.max_body_bytes {
             return Err("upload_memory_bytes must be at least max_body_bytes".to_owned());
         }
+        self.guard.check()?;
         self.limits.check()?;
         Server::check_origins(&self.cors_origins).map_err(|problem| format!("cors_origins: {problem}"))?;
         self.auth.check()?;

@@ -2,7 +2,6 @@
 //! policies, in addition to the separation of orders and passages in every prompt and the access filter in the store.
 //!
 //! What a model was told in secret is looked for where it is known, in the chain of models (`guard.canary`).
-#![expect(dead_code, unused_imports, reason = "the pipeline does not call it yet")]
 
 mod config;
 mod hosts;
@@ -14,6 +13,5 @@ mod support;
 pub use config::{GuardConfig, InjectionPolicy, TenantGuard};
 
 pub(crate) use links::LinkFilter;
-pub(crate) use policy::{Judged, Judgement};
 pub(crate) use relevance::is_relevant;
 pub(crate) use support::{Checked, check_support};

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
-use ragstone_core::{Citation, Error, Hit, Principal, Result, Usage};
+use ragstone_core::{Citation, Degraded, Error, Hit, Principal, Result, Usage};
 use ragstone_resilience::Deadline;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::documents::wire;
+use crate::guard::{Checked, check_support, is_relevant};
 use crate::limits::Kind;
 
 pub(crate) use embed::embed;
@@ -145,7 +146,9 @@ async fn answer(
 ) -> Result<Answer> {
     let (query_id, started) = (Uuid::now_v7(), Instant::now());
 
-    // 3. Validate and guard; a question within a conversation is made to stand alone.
+    // 3. Validate and guard, as it came: cleaning takes away what hides in invisible characters. A question within a
+    // conversation is made to stand alone.
+    guard(app, caller, &input)?;
     let mut question = input.check(app.config.max_query_chars)?;
     question.search.text = history::standalone(app, &question, deadline, &mut trail).await?;
     if app.config.log_queries {
@@ -153,14 +156,17 @@ async fn answer(
     }
     // 5. Embed the question.
     let embedded = embed(app, &question.search, deadline, &mut trail).await?;
-    // 6. Search.
+    // 6. Search, for passages that may be given to a model.
+    question.search.filter = app.config.guard.restrict(question.search.filter);
     let wanted = candidates(&question.search, &app.config);
-    let found = retrieve(app, caller, &wanted, embedded, deadline, &mut trail).await?;
+    let mut found = retrieve(app, caller, &wanted, embedded, deadline, &mut trail).await?;
     let sources_complete = !found.shards.is_partial();
+    // The catalog's own search knows no scores.
+    found.hits.retain(|hit| app.config.guard.admits(&hit.content));
     // 7. Rerank, if that was asked for.
     let hits = rerank(app, &question.search, found.hits, deadline, &mut trail).await;
-    // 8. Pack the context into its budget.
-    let contexts = Arc::new(pack::pack(hits, app.config.context_tokens));
+    // 8. Pack the context into its budget; what is too far from the question is no context.
+    let contexts = Arc::new(pack::pack(relevant(app, hits), app.config.context_tokens));
     emit(out, Event::Contexts { query_id, contexts: Arc::clone(&contexts) }).await?;
     // 9. Generate; from nothing no model is asked.
     let written = if contexts.is_empty() {
@@ -169,8 +175,13 @@ async fn answer(
     } else {
         generate(app, &question, &contexts, deadline, &mut trail, out).await?
     };
-    // 10. Check citations.
+    // 10. Check citations: they exist, and their passages say it.
     let (text, citations) = citations::resolve(&written.text, &contexts);
+    let Checked { text, citations, unsupported } =
+        check_support(&text, citations, &contexts, app.config.guard.min_support);
+    if unsupported > 0 {
+        trail.degrade(Degraded::GuardUnsupported.as_str());
+    }
     // 11. Answer; it is counted by `Count`.
     trail.timings.total = started.elapsed();
     Ok(Answer {
@@ -186,6 +197,29 @@ async fn answer(
         trail,
         trace_id: ragstone_telemetry::trace_id(),
     })
+}
+
+/// Judges the question and what was said before it.
+///
+/// # Errors
+/// `Unprocessable` for what the tenant's policy blocks.
+fn guard(app: &App, caller: &Principal, input: &QueryInput) -> Result<()> {
+    let said = input.history.iter().filter(|turn| turn.speaker == Speaker::User).map(|turn| turn.text.as_str());
+    said.chain([input.query.as_str()]).try_for_each(|text| {
+        let judged = app.config.guard.judge(&caller.access.tenant, text);
+        judged.record();
+        judged.refuse()
+    })
+}
+
+/// The passages, or none where even the nearest is too far from the question: "I don't know" beats invention.
+fn relevant(app: &App, hits: Vec<Hit>) -> Vec<Hit> {
+    let nearest = hits.iter().filter_map(|hit| hit.similarity).reduce(f32::max);
+    if is_relevant(nearest, app.config.guard.min_relevance) {
+        return hits;
+    }
+    metrics::counter!("rag_guard_irrelevant_total").increment(1);
+    Vec::new()
 }
 
 /// Hands an event to the reader, waiting for a slow one.

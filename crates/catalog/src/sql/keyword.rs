@@ -52,6 +52,7 @@ fn hit(row: &Row) -> Result<Hit, Failure> {
         chunk_index: chunk.index,
         #[expect(clippy::cast_possible_truncation, reason = "a rank needs no more precision")]
         score: row.try_get::<f64, _>("score")? as f32,
+        similarity: None,
         content: chunk.content,
         title: prose(row, "title")?,
         heading_path: chunk.heading_path,

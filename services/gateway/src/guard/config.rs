@@ -72,7 +72,7 @@ impl Default for GuardConfig {
             tenants: BTreeMap::new(),
             link_hosts: Vec::new(),
             image_hosts: Vec::new(),
-            min_support: 0.0,
+            min_support: 0.1,
             min_relevance: None,
         }
     }

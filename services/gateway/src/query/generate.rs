@@ -15,6 +15,7 @@ use super::input::Question;
 use super::{Event, Trail, emit};
 use crate::app::App;
 use crate::backends::failed;
+use crate::guard::LinkFilter;
 
 const GENERATION: &str = "generation";
 
@@ -88,16 +89,17 @@ pub(crate) async fn generate(
         history: turns(&question.history),
         stop: question.stop.clone(),
         seed: question.seed,
-        ..v1::GenerateRequest::default()
     };
     let answer = app.backends.generation.clone().generate(request(message, deadline)).await;
-    let written = relay(answer.map_err(failed(GENERATION))?.into_inner(), trail, out).await;
+    let links = LinkFilter::new(&app.config.guard, contexts);
+    let written = relay(answer.map_err(failed(GENERATION))?.into_inner(), links, trail, out).await;
     trail.timings.generate = started.elapsed();
     written
 }
 
 async fn relay(
     mut steps: Streaming<v1::GenerateResponse>,
+    mut links: LinkFilter,
     trail: &mut Trail,
     out: &mpsc::Sender<Event>,
 ) -> Result<Written> {
@@ -105,15 +107,19 @@ async fn relay(
     while let Some(step) = steps.message().await.map_err(failed(GENERATION))? {
         match step.event {
             Some(Step::Delta(delta)) => {
-                text.push_str(&delta.text);
-                emit(out, Event::Delta(delta.text)).await?;
+                write(links.push(&delta.text), &mut text, out).await?;
             }
             Some(Step::Restart(restart)) => {
                 text.clear();
+                links.restart();
                 trail.degrade(&restart.degraded);
                 emit(out, Event::Restart(restart.degraded)).await?;
             }
             Some(Step::Done(done)) => {
+                write(links.finish(), &mut text, out).await?;
+                if links.removed() > 0 {
+                    metrics::counter!("rag_guard_links_removed_total").increment(links.removed() as u64);
+                }
                 let finish = done.finish().into();
                 done.degraded.iter().for_each(|code| trail.degrade(code));
                 let v1::Usage { prompt_tokens, completion_tokens } = done.usage.unwrap_or_default();
@@ -124,6 +130,15 @@ async fn relay(
         }
     }
     Err(Error::unavailable("the answer broke off before its end"))
+}
+
+/// Hands on what may be shown of the answer so far; a piece of a link waits until it is whole.
+async fn write(piece: String, text: &mut String, out: &mpsc::Sender<Event>) -> Result<()> {
+    if piece.is_empty() {
+        return Ok(());
+    }
+    text.push_str(&piece);
+    emit(out, Event::Delta(piece)).await
 }
 
 fn passage(hit: &Hit) -> v1::GenerationPassage {

@@ -42,6 +42,7 @@ pub(crate) mod tests {
             version: 1,
             chunk_index: 0,
             score,
+            similarity: None,
             content: content.to_owned(),
             title: String::new(),
             heading_path: Vec::new(),

@@ -66,6 +66,7 @@ pub(crate) fn hit(document: &str, content: &str, score: f32) -> v1::Hit {
         version: 3,
         chunk_index: 1,
         score,
+        similarity: None,
         content: content.to_owned(),
         title: format!("Title of {document}"),
         heading_path: vec!["Top".to_owned()],

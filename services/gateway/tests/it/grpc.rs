@@ -52,7 +52,7 @@ async fn an_answer_is_the_same_as_over_rest() {
         .iter()
         .map(|c| {
             json!({"document_id": c.document_id, "version": c.version, "chunk_index": c.chunk_index,
-            "content": c.content, "score": c.score})
+            "title": c.title, "content": c.content, "score": c.score})
         })
         .collect();
     assert_eq!(Value::from(contexts), rest["contexts"]);
@@ -78,15 +78,15 @@ async fn an_answer_is_the_same_as_over_rest() {
 async fn a_streamed_answer_has_the_same_steps() {
     let stack = Stack::start().await;
     let request = || v1::QueryStreamRequest { query: Some(question()) };
-    let script = vec![delta("wrong"), restart("llm.fallback"), delta("right [1]"), crate::backends::done(&[])];
+    let script = vec![delta("wrong "), restart("llm.fallback"), delta("right [1]."), crate::backends::done(&[])];
     stack.backends.set(&stack.backends.script, script);
     let events: Vec<_> = stack.grpc().query_stream(request()).await.unwrap().into_inner().try_collect().await.unwrap();
     let events: Vec<_> = events.into_iter().map(|event| event.event.unwrap()).collect();
     assert!(matches!(&events[0], Event::Contexts(contexts) if contexts.contexts.len() == 2));
-    assert!(matches!(&events[1], Event::Delta(delta) if delta.text == "wrong"));
+    assert!(matches!(&events[1], Event::Delta(delta) if delta.text == "wrong "));
     assert!(matches!(&events[2], Event::Restart(restart) if restart.degraded == "llm.fallback"));
-    assert!(matches!(&events[3], Event::Delta(delta) if delta.text == "right [1]"));
-    assert!(matches!(&events[4], Event::Done(done) if done.answer == "right [1]" && done.citations.len() == 1));
+    assert!(matches!(&events[3], Event::Delta(delta) if delta.text == "right [1]."));
+    assert!(matches!(&events[4], Event::Done(done) if done.answer == "right [1]." && done.citations.len() == 1));
     assert_eq!(events.len(), 5);
 
     stack.backends.set(&stack.backends.script, vec![delta("half"), Step::Fail(ErrorCode::Unavailable)]);

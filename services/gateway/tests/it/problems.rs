@@ -151,8 +151,7 @@ async fn every_answer_carries_its_ids() {
     let response = request.header("traceparent", format!("00-{trace}-b7ad6b7169203331-01")).send().await.unwrap();
     assert_eq!(response.headers()["x-request-id"], "my-id.7");
     assert!(response.headers()["traceparent"].to_str().unwrap().contains(trace));
-    let about: serde_json::Value = response.json().await.unwrap();
-    assert_eq!(about["name"], "ragstone");
+    assert!(response.text().await.unwrap().starts_with("<!doctype html>"));
     let odd = stack.request(Method::GET, "/").header("x-request-id", "a b").send().await.unwrap();
     assert_eq!(odd.headers()["x-request-id"].len(), 36);
 }

@@ -43,7 +43,7 @@ async fn an_answer_has_every_field_of_the_contract() {
     ];
     assert_eq!(answer["citations"], json!(quotes));
     let content = "The tram opened in 1901. Tickets cost two crowns.";
-    let context = json!({"document_id": "tram", "version": 3, "chunk_index": 1, "content": content, "score": 0.75});
+    let context = json!({"document_id": "tram", "version": 3, "chunk_index": 1, "title": "Title of tram", "content": content, "score": 0.75});
     assert_eq!(answer["contexts"][0], context);
     assert_eq!(
         (&answer["degraded"], &answer["sources_complete"], &answer["cache"]),

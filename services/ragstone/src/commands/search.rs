@@ -114,6 +114,7 @@ fn meaning(code: &str) -> &'static str {
     match Degraded::parse(code) {
         Some(Degraded::RatelimitLocal) => "the shared rate limits cannot be asked, each gateway lets in its share",
         Some(Degraded::QueryRewriteSkipped) => "no model put the question into the context of the conversation",
+        Some(Degraded::GuardUnsupported) => "a citation was taken away: its passage does not say what it was cited for",
         Some(Degraded::GuardCanary) => "a model wrote out its instructions and was taken back",
         Some(Degraded::EmbedLexicalOnly) => "the question could not be embedded, so only its words were searched",
         Some(Degraded::RetrievalPartial) => "a shard did not answer, so documents may be missing",
