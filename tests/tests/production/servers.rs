@@ -62,6 +62,7 @@ impl Production {
             ("EMBEDDING__CACHE__REDIS_URL", format!("redis://127.0.0.1:{}", redis.port)),
             ("EMBEDDING__CACHE__REDIS_PASSWORD", "geheim".to_owned()),
             ("RETRIEVAL__QDRANT__URLS", qdrant.urls().join(",")),
+            ("RETRIEVAL__QDRANT__REST_URLS", qdrant.rest_urls().join(",")),
             ("RETRIEVAL__QDRANT__SHARDS", SHARDS.to_string()),
             ("RETRIEVAL__QDRANT__REPLICATION_FACTOR", REPLICAS.to_string()),
             ("RETRIEVAL__QDRANT__WRITE_CONSISTENCY_FACTOR", "1".to_owned()),
@@ -95,7 +96,9 @@ impl Production {
         }
         let mut production = Self::prepare().await;
         production.collection = format!("ragstone-test-{}", std::process::id());
-        for (key, value) in [("URLS", urls.join(",")), ("COLLECTION_PREFIX", production.collection.clone())] {
+        // The other setting would name the stand-in's peers.
+        let settings = [("URLS", urls.join(",")), ("REST_URLS", String::new())];
+        for (key, value) in settings.into_iter().chain([("COLLECTION_PREFIX", production.collection.clone())]) {
             production.stack.env(&format!("RAGSTONE__RETRIEVAL__QDRANT__{key}"), &value);
         }
         production.urls = urls;
@@ -129,16 +132,22 @@ impl Production {
     }
 }
 
+/// Runs the command line with a stack's configuration and one more setting, in vain: its exit code and what it said.
+pub(crate) async fn refused(stack: &Stack, args: &[&str], (key, value): (&str, &str)) -> (Option<i32>, String) {
+    let mut command = command(stack, args);
+    let output = command.env(format!("RAGSTONE__{key}"), value).output().await.unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn command(stack: &Stack, args: &[&str]) -> Command {
+    let mut command = Command::new(binary("ragstone").unwrap());
+    command.args(args).arg("--json").envs(stack.environment().iter().cloned()).env("RAGSTONE_URL", stack.url());
+    command
+}
+
 /// Runs the command line with a stack's configuration; what it printed, as JSON.
 pub(crate) async fn ragstone(stack: &Stack, args: &[&str]) -> Value {
-    let output = Command::new(binary("ragstone").unwrap())
-        .args(args)
-        .arg("--json")
-        .envs(stack.environment().iter().cloned())
-        .env("RAGSTONE_URL", stack.url())
-        .output()
-        .await
-        .unwrap();
+    let output = command(stack, args).output().await.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ragstone {args:?} ended with {}: {said}", output.status);
     serde_json::from_slice(&output.stdout).unwrap()
