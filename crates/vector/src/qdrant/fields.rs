@@ -8,7 +8,7 @@ use qdrant_client::qdrant::{
     BoolIndexParams, CreateFieldIndexCollection, FieldType, FloatIndexParams, IntegerIndexParams, KeywordIndexParams,
     PayloadIndexParams, PayloadSchemaInfo, PayloadSchemaType,
 };
-use ragstone_core::{Condition, Filter, Predicate, Result, Scalar};
+use ragstone_core::{Condition, Filter, INJECTION_SCORE, Predicate, Result, Scalar};
 use ragstone_resilience::Deadline;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,7 @@ pub(crate) fn standard() -> Vec<(&'static str, Kind)> {
         (GROUPS, Kind::Text),
         (PUBLIC, Kind::Bool),
         (ANALYZER, Kind::Text),
+        (INJECTION_SCORE, Kind::Number),
     ]
 }
 

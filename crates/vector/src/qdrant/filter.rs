@@ -3,7 +3,7 @@
 use qdrant_client::qdrant::condition::ConditionOneOf;
 use qdrant_client::qdrant::r#match::MatchValue;
 use qdrant_client::qdrant::{Condition, FieldCondition, Filter, Match, Range, RepeatedStrings};
-use ragstone_core::{Access, GroupAccess, Predicate, Result, Scalar};
+use ragstone_core::{Access, GroupAccess, INJECTION_SCORE, Predicate, Result, Scalar};
 
 use crate::payload::{CHUNK, DOCUMENT, GROUPS, METADATA, PUBLIC, STATE, State, TENANT, VERSION};
 
@@ -97,12 +97,27 @@ fn nested(filter: Filter) -> Condition {
 
 fn condition(condition: &ragstone_core::Condition) -> Condition {
     let key = path(&condition.key);
-    match &condition.predicate {
+    // Points without a score, from before there was one, count as harmless: as 0.
+    let excluded = condition.predicate.excluded().filter(|_| condition.key == INJECTION_SCORE);
+    match excluded {
+        Some(excluded) => {
+            let must_not = excluded.iter().map(|predicate| simple(&key, predicate)).collect();
+            nested(Filter { must_not, ..Filter::default() })
+        }
+        None => simple(&key, &condition.predicate),
+    }
+}
+
+/// The condition as Qdrant knows it: what has no such field does not meet it.
+fn simple(key: &str, predicate: &Predicate) -> Condition {
+    match predicate {
         Predicate::AnyOf(values) => {
-            let any = values.iter().map(|value| matches(&key, scalar(value))).collect();
+            let any = values.iter().map(|value| matches(key, scalar(value))).collect();
             nested(Filter { should: any, ..Filter::default() })
         }
-        Predicate::Range { gte, gt, lte, lt } => range(key, Range { gte: *gte, gt: *gt, lte: *lte, lt: *lt }),
+        Predicate::Range { gte, gt, lte, lt } => {
+            range(key.to_owned(), Range { gte: *gte, gt: *gt, lte: *lte, lt: *lt })
+        }
     }
 }
 
