@@ -17,9 +17,11 @@ mod jobs;
 mod limits;
 mod mcp;
 mod openai;
+mod openapi;
 mod playground;
 mod problem;
 mod query;
+mod reference;
 mod rest;
 mod search;
 mod serving;
@@ -30,12 +32,15 @@ use std::sync::Arc;
 
 use ragstone_proto::v1::rag_service_server::RagServiceServer;
 use ragstone_rpc::{Runtime, Server, unusable};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::service::LayerExt as _;
 use tower::ServiceBuilder;
 
 pub use config::Config;
+pub use documents::FetchConfig;
 pub use guard::{GuardConfig, InjectionPolicy, TenantGuard};
 pub use limits::LimitsConfig;
+pub use openapi::openapi_document;
 
 use app::App;
 
@@ -46,6 +51,7 @@ use app::App;
 pub async fn serve(config: Config, runtime: Runtime) -> anyhow::Result<()> {
     let (tls, origins) = (config.tls.clone(), config.cors_origins.clone());
     let app = Arc::new(App::new(config, &runtime).await.map_err(unusable("gateway"))?);
+    let _summary = AbortOnDropHandle::new(tokio::spawn(access::feedback::watch(Arc::clone(&app))));
     let edge = ServiceBuilder::new()
         .map_request(|request: http::Request<tonic::body::Body>| request.map(axum::body::Body::new))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&app), edge::edge));

@@ -1,7 +1,7 @@
 //! `POST /v1/feedback`: what somebody thought of an answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -17,14 +17,18 @@ use crate::app::App;
 use crate::backends::failed;
 use crate::documents::wire;
 use crate::extract;
+use crate::openapi::errors::{Absent, Guarded, JsonBody, Unusable};
 use crate::problem::Problem;
 
 /// Answers are noted a moment after they are given: for so long an unknown one is looked for again.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often ratings are summed up, and of which time.
+const SUMMARY_EVERY: Duration = Duration::from_secs(60);
+const SUMMARY_OF: Duration = Duration::from_secs(24 * 3600);
 
 /// The body of `POST /v1/feedback`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FeedbackInput {
     query_id: String,
@@ -33,7 +37,7 @@ pub(crate) struct FeedbackInput {
     comment: String,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Rating {
     Up,
@@ -41,6 +45,12 @@ enum Rating {
 }
 
 /// `POST /v1/feedback`
+#[utoipa::path(
+    post, path = "/v1/feedback", operation_id = "feedback", tag = "search",
+    summary = "What somebody thought of an answer",
+    request_body = FeedbackInput,
+    responses((status = 204, description = "It is noted"), Guarded, JsonBody, Absent, Unusable),
+)]
 pub(crate) async fn rest(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
@@ -54,6 +64,25 @@ pub(crate) async fn rest(State(app): State<Arc<App>>, headers: HeaderMap, body: 
     };
     deadline.run(work).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Keeps the share of good ratings of the last day, over all tenants, in the metric `rag_thumbs_up_rate`.
+pub(crate) async fn watch(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(SUMMARY_EVERY);
+    loop {
+        ticks.tick().await;
+        let since = Some((SystemTime::now() - SUMMARY_OF).into());
+        let message = v1::ReadFeedbackSummaryRequest { tenant: String::new(), since };
+        let answer = app.backends.access.clone().read_feedback_summary(request(message, app.deadline())).await;
+        match answer.map_err(failed(INGESTION)).map(tonic::Response::into_inner) {
+            Ok(v1::ReadFeedbackSummaryResponse { up, down }) if up + down > 0 => {
+                metrics::gauge!("rag_thumbs_up_rate").set(up as f64 / (up + down) as f64);
+            }
+            // Nobody rated anything: there is no rate.
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error = error.chain(), "ratings cannot be summed up"),
+        }
+    }
 }
 
 /// Stores a rating and counts it.

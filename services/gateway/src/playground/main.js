@@ -9,4 +9,3 @@ ask.start();
 passage.start();
 documents.start();
 status.start(documents.refresh);
-documents.refresh();

@@ -5,19 +5,20 @@ import { byId, element } from "./dom.js";
 
 const EVERY = 5000;
 
-/** Keeps the strip up to date; `changed` runs after another credential was given. */
-export function start(changed) {
+/** Keeps the strip up to date; `usable` runs once calls can be made, and after another credential was given. */
+export async function start(usable) {
   byId("credential").addEventListener("submit", (event) => {
     event.preventDefault();
     setCredential(byId("token").value.trim());
-    changed();
+    usable();
   });
   byId("token").value = credential();
   whenRefused(() => {
     byId("credential").hidden = false;
     byId("token").focus();
   });
-  refresh();
+  const authentication = await refresh();
+  if (authentication === "none" || credential()) usable();
   setInterval(() => {
     if (!document.hidden) refresh();
   }, EVERY);
@@ -29,8 +30,10 @@ async function refresh() {
     byId("version").textContent = `version ${status.version}`;
     byId("credential").hidden = status.authentication === "none";
     show(status.dependencies);
+    return status.authentication;
   } catch {
     show([{ name: "gateway", up: false }]);
+    return "unknown";
   }
 }
 
