@@ -16,7 +16,7 @@ use crate::{Session, output};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Reads catalog and bodies where the configuration says they are; the server may go on working.
 The vector index is filled again from the catalog after a restore. Where Qdrant keeps it, --with-index
-saves it too: every document need not be embedded again then.
+saves it too: documents need not be embedded again then.
 
 Examples:
   ragstone backup --to /backups/2026-11-25
@@ -91,9 +91,11 @@ struct Restored {
 /// Backs up.
 pub(crate) async fn backup(args: BackupArgs, session: &mut Session) -> Result<(), Failure> {
     let config = args.stores.config()?;
-    let save_indexes = async || match args.with_index {
-        true => ragstone_retrieval::save_indexes(&config.retrieval, &args.to).await,
-        false => Ok(Vec::new()),
+    let save_indexes = async || {
+        if !args.with_index {
+            return Ok(Vec::new());
+        }
+        ragstone_retrieval::save_indexes(&config.retrieval, &args.to).await
     };
     let manifest = ragstone_ingestion::backup(&config.ingestion, &args.to, save_indexes).await.map_err(failure)?;
     if args.stores.json {
