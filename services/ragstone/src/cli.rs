@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    ask, backup, completions, doctor, documents, eval, ingest, jobs, models, reindex, reshard, search, token,
+    ask, audit, backup, completions, doctor, documents, eval, ingest, jobs, keys, models, reindex, reshard, search,
+    token,
 };
 use crate::up;
 
@@ -63,7 +64,11 @@ pub(crate) enum Task {
     Eval(eval::Args),
     /// Check configuration, disk, models and server
     Doctor(doctor::Args),
-    /// Make a development token or an API key
+    /// Make, list and revoke API keys
+    Keys(keys::Args),
+    /// Read and verify the audit log
+    Audit(audit::Args),
+    /// Make a development token, or an API key for the configuration
     Token(token::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),

@@ -229,14 +229,19 @@ impl Client {
         retrying(|| self.json(self.request(Method::DELETE, &["documents", id.as_str()]))).await
     }
 
-    /// Fetches up to `limit` items of the list at `segment`, page by page.
-    pub(crate) async fn list(&self, segment: &str, status: Option<&str>, limit: usize) -> Result<Page, RequestError> {
+    /// Fetches up to `limit` items of the list at `segments`, page by page.
+    pub(crate) async fn list(
+        &self,
+        segments: &[&str],
+        status: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, RequestError> {
         const PAGE: usize = 100;
         let mut page = Page { items: Vec::new(), next_cursor: None };
         loop {
             let wanted = PAGE.min(limit - page.items.len());
             let next: Page = retrying(|| {
-                let request = self.request(Method::GET, &[segment]).query(&[("limit", wanted)]);
+                let request = self.request(Method::GET, segments).query(&[("limit", wanted)]);
                 let cursor = page.next_cursor.as_ref().map(|cursor| ("cursor", cursor));
                 self.json(request.query(&status.map(|status| ("status", status)).as_slice()).query(&cursor.as_slice()))
             })

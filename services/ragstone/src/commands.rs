@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod ask;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod doctor;
@@ -8,6 +9,7 @@ pub(crate) mod documents;
 pub(crate) mod eval;
 pub(crate) mod ingest;
 pub(crate) mod jobs;
+pub(crate) mod keys;
 pub(crate) mod models;
 pub(crate) mod reindex;
 pub(crate) mod reshard;
@@ -45,6 +47,8 @@ async fn dispatch(task: Task, session: &mut Session) -> Result<(), Failure> {
         Task::Reshard(args) => reshard::run(args, session).await,
         Task::Eval(args) => eval::run(args, session).await,
         Task::Doctor(args) => doctor::run(args, session).await,
+        Task::Keys(args) => keys::run(args, session).await,
+        Task::Audit(args) => audit::run(args, session).await,
         Task::Token(args) => token::run(args, session),
         Task::Completions(args) => completions::run(&args, session),
     }

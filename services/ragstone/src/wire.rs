@@ -150,6 +150,55 @@ pub(crate) struct Delta {
     pub(crate) text: String,
 }
 
+/// An API key, without its secret except when it was just made.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Key {
+    #[serde(default)]
+    pub(crate) key: Option<String>,
+    pub(crate) id: String,
+    pub(crate) subject: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) all_groups: bool,
+    pub(crate) created_at: Option<String>,
+    #[serde(default)]
+    pub(crate) created_by: String,
+    pub(crate) expires_at: Option<String>,
+    pub(crate) revoked_at: Option<String>,
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AuditEntry {
+    pub(crate) seq: u64,
+    pub(crate) at: Option<String>,
+    pub(crate) subject: String,
+    pub(crate) action: String,
+    pub(crate) object_kind: String,
+    pub(crate) object_id: String,
+    pub(crate) version: Option<u64>,
+    #[serde(default)]
+    pub(crate) documents: Vec<DocumentRead>,
+    pub(crate) detail: Option<String>,
+}
+
+/// A document that an answer has read.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DocumentRead {
+    pub(crate) document_id: String,
+    pub(crate) version: u64,
+}
+
+/// What came out of verifying the audit log.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Verification {
+    pub(crate) whole: bool,
+    pub(crate) entries: u64,
+    pub(crate) first_broken: Option<u64>,
+    #[serde(default)]
+    pub(crate) hash: String,
+}
+
 /// The admin port's view of the server.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Readiness {

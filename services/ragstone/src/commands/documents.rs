@@ -77,7 +77,7 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     let client = Client::new(&args.connection)?;
     match args.action {
         Action::List { status, limit } => {
-            let page = client.list("documents", status.map(DocumentStatus::as_str), limit as usize).await?;
+            let page = client.list(&["documents"], status.map(DocumentStatus::as_str), limit as usize).await?;
             if args.json {
                 return session.out.json(&page);
             }

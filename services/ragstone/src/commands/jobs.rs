@@ -89,7 +89,7 @@ async fn list(
     json: bool,
     session: &mut Session,
 ) -> Result<(), Failure> {
-    let page = client.list("jobs", status.map(JobStatus::as_str), limit as usize).await?;
+    let page = client.list(&["jobs"], status.map(JobStatus::as_str), limit as usize).await?;
     if json {
         return session.out.json(&page);
     }

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "GROUP")]
     group: Vec<String>,
     /// How long it holds: 90s, 15m, 1h, 7d
-    #[arg(long, default_value = "1h", value_parser = ttl, conflicts_with = "api_key")]
+    #[arg(long, default_value = "1h", value_parser = duration, conflicts_with = "api_key")]
     ttl: Duration,
     /// Make an API key instead of a token
     #[arg(long)]
@@ -102,11 +102,12 @@ fn tenant(name: &str) -> Result<TenantId, String> {
     TenantId::new(name).map_err(|error| error.message)
 }
 
-fn scope(name: &str) -> Result<Scope, String> {
+pub(super) fn scope(name: &str) -> Result<Scope, String> {
     Scope::parse(name).ok_or_else(|| "it is query, ingest or admin".to_owned())
 }
 
-fn ttl(text: &str) -> Result<Duration, String> {
+/// A number of seconds, minutes, hours or days, at most a year.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let unit = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
@@ -179,10 +180,10 @@ mod tests {
     #[test]
     fn the_line_is_checked() {
         for (text, seconds) in [("90s", 90), ("15m", 900), ("1h", 3600), ("7d", 604_800)] {
-            assert_eq!(ttl(text), Ok(Duration::from_secs(seconds)));
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
         }
         for bad in ["", "h", "0s", "-1h", "1", "1.5h", "366d", "99999999999999999999d", "1é"] {
-            assert!(ttl(bad).is_err(), "{bad}");
+            assert!(duration(bad).is_err(), "{bad}");
         }
         for bad in ["--sub a", "--tenant t", "--sub a --tenant t --scope root", "--sub a --tenant t --api-key --ttl 1h"]
         {
