@@ -17,6 +17,7 @@ use crate::access::recorder::Recorder;
 use crate::backends::Backends;
 use crate::body::UploadMemory;
 use crate::context::with_answer_headers;
+use crate::documents::Fetcher;
 use crate::limits::{Admission, ClientAddress, Kind, Limits};
 use crate::serving::Serving;
 
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub slots: Arc<Semaphore>,
     /// Memory for uploads.
     pub uploads: UploadMemory,
+    /// Fetches documents that are sent as an address.
+    pub fetcher: Fetcher,
     /// Fires when the gateway is to stop.
     pub shutdown: CancellationToken,
     /// How long streams may go on after that before they are ended.
@@ -71,6 +74,7 @@ impl App {
             serving: Serving::default(),
             slots: Arc::new(Semaphore::new(config.max_concurrency.min(Semaphore::MAX_PERMITS))),
             uploads: UploadMemory::new(config.upload_memory_bytes),
+            fetcher: Fetcher::new(&config.fetch, config.max_body_bytes)?,
             shutdown: runtime.shutdown.clone(),
             // Early enough to say so before the server cuts the connection off.
             farewell: Duration::from_millis(runtime.server.drain_delay_ms + runtime.server.drain_timeout_ms / 5 * 4),

@@ -8,6 +8,7 @@ use ragstone_rpc::{Server, ServiceConfig, TlsConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::documents::FetchConfig;
 use crate::guard::GuardConfig;
 use crate::limits::LimitsConfig;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What may be asked, and what answers may carry.
     pub guard: GuardConfig,
+    /// Documents that are sent as an address.
+    pub fetch: FetchConfig,
     /// How much they may ask.
     pub limits: LimitsConfig,
     /// The certificate this port shows; without it, it serves in the clear, for a proxy in front that has one.
@@ -91,6 +94,7 @@ impl Default for Config {
             log_queries: false,
             auth: AuthConfig::default(),
             guard: GuardConfig::default(),
+            fetch: FetchConfig::default(),
             limits: LimitsConfig::default(),
             tls: None,
             cors_origins: Vec::new(),
@@ -124,6 +128,7 @@ impl ServiceConfig for Config {
             return Err("upload_memory_bytes must be at least max_body_bytes".to_owned());
         }
         self.guard.check()?;
+        self.fetch.check(self.max_body_bytes)?;
         self.limits.check()?;
         Server::check_origins(&self.cors_origins).map_err(|problem| format!("cors_origins: {problem}"))?;
         self.auth.check()?;

@@ -2,7 +2,9 @@
 
 mod batch;
 mod content;
+mod draft;
 mod envelope;
+mod fetch;
 mod media;
 mod multipart;
 mod precondition;
@@ -22,6 +24,9 @@ use crate::backends::failed;
 use crate::context::current_request_id;
 
 pub(crate) use content::{Content, interpret};
+pub(crate) use draft::Draft;
+pub use fetch::FetchConfig;
+pub(crate) use fetch::Fetcher;
 pub(crate) use media::Format;
 pub(crate) use precondition::idempotency_key;
 

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::access::feedback;
 use crate::app::App;
-use crate::documents::{self, NewDocument, Put, idempotency_key};
+use crate::documents::{self, Draft, Put, idempotency_key};
 use crate::extract::page_limit;
 use crate::limits::Kind;
 use crate::problem::disclose;
@@ -106,8 +106,9 @@ impl RagService for Rag {
             let _memory = self.app.uploads.reserve(limit).await?;
             let (header, body) = receive(request.into_inner(), limit).await?;
             let if_version = header.if_version;
-            let document = new_document(header, body).await?;
+            let draft = draft(header, body).await?;
             self.app.admit(&caller, Kind::Upload { documents: 1 }).await?;
+            let (document, _fetched) = draft.complete(&self.app).await?;
             let how = Put { if_version, priority: Priority::Normal, idempotency_key };
             documents::put(&self.app, &caller, document, how, deadline).await
         };
@@ -226,7 +227,7 @@ async fn receive(mut parts: Streaming<v1::PutDocumentRequest>, limit: usize) -> 
 }
 
 /// The document of an upload: its bytes are read as REST reads a body of that type, then the header's fields apply.
-async fn new_document(header: v1::DocumentHeader, body: Vec<u8>) -> Result<NewDocument> {
+async fn draft(header: v1::DocumentHeader, body: Vec<u8>) -> Result<Draft> {
     let id = Some(header.document_id).filter(|id| !id.is_empty()).map(DocumentId::new).transpose()?;
     let mut document = documents::interpret(&header.media_type, body.into(), id).await?.one()?;
     if !header.title.is_empty() {

@@ -10,8 +10,9 @@ use ragstone_resilience::Deadline;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::Put;
+use super::draft::Draft;
 use super::envelope::Envelope;
-use super::{NewDocument, Put};
 use crate::app::App;
 use crate::extract::parse_json;
 
@@ -20,7 +21,7 @@ const MAX_ITEMS: usize = 1_000;
 const CONCURRENCY: usize = 8;
 
 /// The items of a batch, each a document or the reason why it is none.
-pub(crate) type Batch = Vec<Result<NewDocument>>;
+pub(crate) type Batch = Vec<Result<Draft>>;
 
 /// The batch in a JSON array.
 ///
@@ -106,10 +107,11 @@ pub(crate) async fn put_all(
     key: &str,
     deadline: Deadline,
 ) -> Vec<Result<v1::PutDocumentResponse>> {
-    let put = |(place, item): (usize, Result<NewDocument>)| async move {
+    let put = |(place, item): (usize, Result<Draft>)| async move {
         let idempotency_key = item_key(key, place);
         let how = Put { if_version: None, priority: Priority::Low, idempotency_key };
-        super::put(app, caller, item?, how, deadline).await
+        let (document, _memory) = item?.complete(app).await?;
+        super::put(app, caller, document, how, deadline).await
     };
     stream::iter(batch).enumerate().map(put).buffered(CONCURRENCY).collect().await
 }

@@ -4,18 +4,19 @@ use axum::body::Body;
 use axum::extract::{FromRequest as _, Multipart};
 use bytes::Bytes;
 use http::{Request, header};
-use ragstone_core::{DocumentId, Error, ErrorCode, Metadata, Result};
+use ragstone_core::{DocumentId, Error, ErrorCode, Result};
 
 use super::batch::{self, Batch};
+use super::draft::{Draft, Source};
 use super::envelope::Envelope;
-use super::{Format, NewDocument, id_from_content, multipart};
+use super::{Format, multipart};
 use crate::extract::parse_json;
 
 /// What a body holds.
 #[derive(Debug)]
 pub(crate) enum Content {
     /// One document.
-    One(NewDocument),
+    One(Draft),
     /// Several, each of which may be unusable for itself.
     Many(Batch),
 }
@@ -25,7 +26,7 @@ impl Content {
     ///
     /// # Errors
     /// `InvalidArgument` for a batch.
-    pub(crate) fn one(self) -> Result<NewDocument> {
+    pub(crate) fn one(self) -> Result<Draft> {
         match self {
             Self::One(document) => Ok(document),
             Self::Many(_) => Err(Error::invalid("one document is expected here; send batches to POST /v1/documents")),
@@ -47,12 +48,11 @@ pub(crate) async fn interpret(content_type: &str, body: Bytes, id: Option<Docume
     }
 }
 
-fn raw(media_type: &'static str, body: Bytes, id: Option<DocumentId>) -> Result<NewDocument> {
-    let id = id.map_or_else(|| id_from_content(&body), Ok)?;
-    Ok(NewDocument { id, media_type, title: String::new(), metadata: Metadata::new(), groups: Vec::new(), body })
+fn raw(media_type: &'static str, body: Bytes, id: Option<DocumentId>) -> Result<Draft> {
+    Draft::new(Source::Body { media_type, body }, id)
 }
 
-async fn form(content_type: &str, body: Bytes, id: Option<DocumentId>) -> Result<NewDocument> {
+async fn form(content_type: &str, body: Bytes, id: Option<DocumentId>) -> Result<Draft> {
     let mut request = Request::new(Body::from(body));
     let content_type = content_type.parse().map_err(|e| Error::invalid("unusable Content-Type").with_source(e))?;
     request.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -79,7 +79,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    async fn one(content_type: &str, body: &str) -> Result<NewDocument> {
+    async fn one(content_type: &str, body: &str) -> Result<Draft> {
         interpret(content_type, Bytes::from(body.to_owned()), None).await?.one()
     }
 
@@ -87,14 +87,14 @@ mod tests {
         format!("--B\r\nContent-Disposition: form-data; {head}\r\n\r\n{body}\r\n")
     }
 
-    async fn form(parts: &[String]) -> Result<NewDocument> {
+    async fn form(parts: &[String]) -> Result<Draft> {
         one("multipart/form-data; boundary=B", &format!("{}--B--\r\n", parts.concat())).await
     }
 
     #[tokio::test]
     async fn a_raw_body_is_the_document() {
         let document = one("text/markdown", "# Hi").await.unwrap();
-        assert_eq!((document.media_type, document.body.as_ref()), ("text/markdown", &b"# Hi"[..]));
+        assert_eq!(document.whole(), ("text/markdown", &b"# Hi"[..]));
     }
 
     #[tokio::test]
@@ -107,8 +107,7 @@ mod tests {
         ])
         .await
         .unwrap();
-        assert_eq!((document.media_type, document.title.as_str()), ("text/markdown", "Titel"));
-        assert_eq!(document.body.as_ref(), "# Größe".as_bytes());
+        assert_eq!((document.whole(), document.title.as_str()), (("text/markdown", "# Größe".as_bytes()), "Titel"));
         assert_eq!((document.metadata["lang"].as_str(), document.groups.len()), (Some("de"), 2));
     }
 
@@ -119,7 +118,7 @@ mod tests {
             r#"{"text":"abc","title":"of the file","metadata":{"a":1}}"#,
         );
         let document = form(&[file, part("name=\"title\"", "of the form")]).await.unwrap();
-        assert_eq!((document.title.as_str(), document.body.as_ref()), ("of the form", &b"abc"[..]));
+        assert_eq!((document.title.as_str(), document.whole().1), ("of the form", &b"abc"[..]));
         assert_eq!(document.metadata["a"], 1);
     }
 

@@ -13,9 +13,10 @@ use ragstone_resilience::Deadline;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::draft::Draft;
 use super::precondition::{Precondition, idempotency_key};
 use super::view::{Accepted, BatchItem, Document, Text, Version};
-use super::{Content, NewDocument, Put, batch, interpret, status_named};
+use super::{Content, Put, batch, interpret, status_named};
 use crate::app::App;
 use crate::body;
 use crate::extract::{DocumentPath, Page, Parameters, page_limit};
@@ -70,13 +71,14 @@ async fn upload(app: &App, headers: &HeaderMap, body: Body, id: Option<DocumentI
 async fn one(
     app: &App,
     caller: &Principal,
-    document: NewDocument,
+    draft: Draft,
     precondition: Precondition,
     idempotency_key: String,
     deadline: Deadline,
 ) -> Result<Response> {
     app.admit(caller, Kind::Upload { documents: 1 }).await?;
-    let if_version = precondition.if_version(app, caller, &document.id, deadline).await?;
+    let if_version = precondition.if_version(app, caller, &draft.id, deadline).await?;
+    let (document, _memory) = draft.complete(app).await?;
     let how = Put { if_version, priority: Priority::Normal, idempotency_key };
     let stored = super::put(app, caller, document, how, deadline).await?;
     Ok(accepted(Accepted::new(stored.job.unwrap_or_default(), stored.unchanged)))

@@ -3,6 +3,7 @@
 
 mod backends;
 mod documents;
+mod fetch;
 mod grpc;
 mod ingestion;
 mod jobs;
