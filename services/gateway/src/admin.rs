@@ -11,18 +11,21 @@ use ragstone_core::{IndexSpec, Scope, Topology};
 use ragstone_proto::v1;
 use ragstone_rpc::request;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::app::App;
 use crate::backends::failed;
 use crate::documents::{broken, wire};
-use crate::extract::{self, IdPath, Parameters};
+use crate::extract::{self, IdPath, Items, Parameters};
+use crate::openapi::errors::{Absent, Conflicting, Guarded, JsonBody, Malformed, Unusable};
+use crate::openapi::shapes::{IndexSpecShape, TopologyShape};
 use crate::problem::Problem;
 
 /// An index and how far it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Index)]
 struct IndexView {
     #[serde(flatten)]
+    #[schema(value_type = IndexSpecShape)]
     spec: IndexSpec,
     state: &'static str,
     created_at: Option<String>,
@@ -32,6 +35,7 @@ struct IndexView {
     /// Documents in the index, and in the catalog.
     documents: u64,
     expected: u64,
+    #[schema(value_type = TopologyShape)]
     topology: Topology,
 }
 
@@ -59,9 +63,11 @@ impl TryFrom<v1::IndexProgress> for IndexView {
 }
 
 /// How far a move between shards is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Shards)]
 struct ShardsView {
     #[serde(flatten)]
+    #[schema(value_type = TopologyShape)]
     topology: Topology,
     waiting: u64,
     stuck: u64,
@@ -74,27 +80,36 @@ impl From<v1::ReshardProgress> for ShardsView {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewIndex {
     model: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewShards {
     shards: Vec<String>,
 }
 
 /// Which indexes: `?index=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Which {
+    /// Only this one.
     #[serde(default)]
+    #[param(required = false)]
     index: String,
 }
 
 /// `GET /v1/admin/indexes`
+#[utoipa::path(
+    get, path = "/v1/admin/indexes", operation_id = "list_indexes", tag = "administration",
+    summary = "Indexes and how far they are",
+    params(Which),
+    responses((status = 200, description = "One, or all", body = Items<IndexView>), Guarded, Malformed, Absent),
+)]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Parameters(Which { index }): Parameters<Which>,
@@ -106,10 +121,19 @@ pub(crate) async fn list(
     let answer = maintenance.read_indexes(request(v1::ReadIndexesRequest { index }, deadline)).await;
     let indexes = answer.map_err(failed("ingestion"))?.into_inner().indexes;
     let items = indexes.into_iter().map(IndexView::try_from).collect::<Result<Vec<_>, _>>()?;
-    Ok(Json(json!({ "items": items })).into_response())
+    Ok(Json(Items { items }).into_response())
 }
 
 /// `POST /v1/admin/indexes`: begins an index for another model, or goes on with it.
+#[utoipa::path(
+    post, path = "/v1/admin/indexes", operation_id = "begin_index", tag = "administration",
+    summary = "Begins an index for another embedding model, or goes on with it",
+    request_body = NewIndex,
+    responses(
+        (status = 202, description = "It is being built", body = IndexView),
+        Guarded, JsonBody, Absent, Conflicting, Unusable,
+    ),
+)]
 pub(crate) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let caller = Some(wire(&app.authenticate(&headers, Scope::Admin).await?));
     let deadline = app.admin_deadline();
@@ -121,6 +145,12 @@ pub(crate) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap, body:
 }
 
 /// `POST /v1/admin/indexes/{name}/serve`: switches to a complete index.
+#[utoipa::path(
+    post, path = "/v1/admin/indexes/{id}/serve", operation_id = "serve_index", tag = "administration",
+    summary = "Switches to a complete index",
+    params(("id" = String, Path, description = "The index's name")),
+    responses((status = 200, description = "It serves", body = IndexView), Guarded, Malformed, Absent, Conflicting),
+)]
 pub(crate) async fn serve(
     State(app): State<Arc<App>>,
     IdPath(index): IdPath,
@@ -130,6 +160,11 @@ pub(crate) async fn serve(
 }
 
 /// `POST /v1/admin/rollback`: switches back to the index that served before.
+#[utoipa::path(
+    post, path = "/v1/admin/rollback", operation_id = "roll_back", tag = "administration",
+    summary = "Switches back to the index that served before",
+    responses((status = 200, description = "It serves again", body = IndexView), Guarded, Malformed, Absent, Conflicting),
+)]
 pub(crate) async fn roll_back(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     switch(&app, &headers, String::new()).await
 }
@@ -144,6 +179,12 @@ async fn switch(app: &App, headers: &HeaderMap, index: String) -> Result<Respons
 }
 
 /// `DELETE /v1/admin/indexes/{name}`
+#[utoipa::path(
+    delete, path = "/v1/admin/indexes/{id}", operation_id = "drop_index", tag = "administration",
+    summary = "Removes an index that does not serve",
+    params(("id" = String, Path, description = "The index's name")),
+    responses((status = 204, description = "It is gone"), Guarded, Malformed, Absent, Conflicting),
+)]
 pub(crate) async fn drop_index(
     State(app): State<Arc<App>>,
     IdPath(index): IdPath,
@@ -158,6 +199,11 @@ pub(crate) async fn drop_index(
 }
 
 /// `GET /v1/admin/shards`
+#[utoipa::path(
+    get, path = "/v1/admin/shards", operation_id = "get_shards", tag = "administration",
+    summary = "Where documents are placed, and how far a move is",
+    responses((status = 200, description = "The shards", body = ShardsView), Guarded),
+)]
 pub(crate) async fn shards(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     app.authenticate(&headers, Scope::Admin).await?;
     let deadline = app.admin_deadline();
@@ -168,6 +214,15 @@ pub(crate) async fn shards(State(app): State<Arc<App>>, headers: HeaderMap) -> R
 }
 
 /// `PUT /v1/admin/shards`: begins to place documents on these shards, or goes on with it.
+#[utoipa::path(
+    put, path = "/v1/admin/shards", operation_id = "put_shards", tag = "administration",
+    summary = "Begins to place documents on these shards, or goes on with it",
+    request_body = NewShards,
+    responses(
+        (status = 202, description = "Documents are moving", body = ShardsView),
+        Guarded, JsonBody, Conflicting, Unusable,
+    ),
+)]
 pub(crate) async fn reshard(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let caller = Some(wire(&app.authenticate(&headers, Scope::Admin).await?));
     let deadline = app.admin_deadline();

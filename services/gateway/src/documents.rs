@@ -3,13 +3,13 @@
 mod batch;
 mod content;
 mod draft;
-mod envelope;
+pub(crate) mod envelope;
 mod fetch;
 mod media;
 mod multipart;
 mod precondition;
 pub(crate) mod rest;
-mod view;
+pub(crate) mod view;
 
 use bytes::Bytes;
 use futures::stream;

@@ -5,8 +5,8 @@ use axum::extract::{FromRequestParts, Path, Query};
 use http::request::Parts;
 use http::{HeaderMap, header};
 use ragstone_core::{DocumentId, Error, ErrorCode, Result};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::body;
 use crate::problem::Problem;
@@ -15,7 +15,11 @@ use crate::problem::Problem;
 const MAX_JSON_BYTES: usize = 1024 * 1024;
 
 /// The document id in the path: one percent-encoded segment.
-pub(crate) struct DocumentPath(pub DocumentId);
+#[derive(utoipa::IntoParams)]
+#[into_params(names("id"), parameter_in = Path)]
+pub(crate) struct DocumentPath(
+    #[param(value_type = String, min_length = 1, max_length = 512, example = "handbook")] pub DocumentId,
+);
 
 impl<S: Send + Sync> FromRequestParts<S> for DocumentPath {
     type Rejection = Problem;
@@ -77,13 +81,44 @@ pub(crate) fn parse_json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
 }
 
 /// The page of a list: `?limit=&cursor=&status=`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Page {
+    /// The most items, 1 to 1,000.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<u32>,
+    /// Where the page before has ended: its `next_cursor`.
     #[serde(default)]
+    #[param(required = false)]
     pub(crate) cursor: String,
+    /// Only those in this state.
+    #[param(ignore)]
     pub(crate) status: Option<String>,
+}
+
+/// Some items, which are all there are.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Items<T> {
+    /// Each of them.
+    pub(crate) items: Vec<T>,
+}
+
+/// A page of items.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Listed<T> {
+    /// Those of this page.
+    pub(crate) items: Vec<T>,
+    /// Where the next page begins; absent on the last one.
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl<T> Listed<T> {
+    /// What a service has listed, as items; it says with an empty text that there is no more.
+    pub(crate) fn new<I: Into<T>>(items: Vec<I>, next_cursor: String) -> Self {
+        let next_cursor = Some(next_cursor).filter(|cursor| !cursor.is_empty());
+        Self { items: items.into_iter().map(Into::into).collect(), next_cursor }
+    }
 }
 
 /// A page size of 1 to 1,000; 0 (the service's default) when absent.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::backends::failed;
 use crate::documents::{broken, wire};
+use crate::openapi::shapes::JobState;
 
 const INGESTION: &str = "ingestion";
 /// A job is followed for this long at most; whoever still wants to know asks again.
@@ -60,8 +61,14 @@ pub(crate) async fn follow(
     let message = v1::FollowJobRequest { caller: Some(wire(caller)), job_id: id };
     let call = request(message, Deadline::after(FOLLOW_TIME));
     let mut ingestion = app.backends.ingestion.clone();
-    let answer = app.deadline().run(async { ingestion.follow_job(call).await.map_err(failed(INGESTION)) }).await?;
-    let states = answer.into_inner().map(|state| {
+    // With the state as it is now: a job that is not there is an answer of its own, not an event of a stream.
+    let begin = async {
+        let mut states = ingestion.follow_job(call).await.map_err(failed(INGESTION))?.into_inner();
+        let now = states.message().await.map_err(failed(INGESTION))?;
+        Ok((stream::iter(now.map(Ok)), states))
+    };
+    let (now, later) = app.deadline().run(begin).await?;
+    let states = now.chain(later).map(|state| {
         let state = state.map_err(failed(INGESTION))?;
         required(state.job, "job").map_err(broken)
     });
@@ -87,12 +94,13 @@ fn status_named(name: &str) -> Result<v1::JobStatus> {
 }
 
 /// A job as JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Job {
     job_id: String,
     kind: &'static str,
     document_id: String,
     version: u64,
+    #[schema(value_type = JobState)]
     status: &'static str,
     stage: String,
     attempts: u32,

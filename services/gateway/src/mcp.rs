@@ -10,6 +10,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, header};
 use ragstone_core::{Error, ErrorCode, Principal, Result, Scope};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ErrorData, Implementation, ListResourceTemplatesResult,
@@ -22,6 +23,8 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use rmcp::{RoleServer, ServerHandler};
 
 use crate::app::App;
+use crate::openapi::errors::Guarded;
+use crate::openapi::theirs::{JsonRpc, JsonRpcAnswer};
 use crate::problem::{Problem, disclose};
 
 const PATH: &str = "/mcp";
@@ -49,15 +52,44 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new().route_service(PATH, service).layer(from_fn_with_state(Arc::clone(app), authenticate))
 }
 
+/// What the route is, for the OpenAPI document; the protocol describes itself to its clients.
+#[utoipa::path(
+    post, path = "/mcp", operation_id = "mcp", tag = "mcp",
+    summary = "One message of the Model Context Protocol (2026-07-28, or 2025-11-25 with its handshake)",
+    params(("accept" = String, Header, description = "`application/json, text/event-stream`")),
+    request_body = JsonRpc,
+    responses(
+        (status = 200, description = "The answer", body = JsonRpcAnswer),
+        (status = 202, description = "A notification was taken"),
+        (status = 400, description = "No message of the protocol", body = JsonRpcAnswer),
+        (status = 404, description = "No such method", body = JsonRpcAnswer),
+        (status = 406, description = "`Accept` lacks a type", body = String),
+        (status = 413, description = "The message is too large", body = String),
+        (status = 415, description = "The message is not JSON", body = String),
+        Guarded,
+    ),
+)]
+#[expect(dead_code, reason = "describes `router`")]
+pub(crate) fn describe() {}
+
 /// Lets in who may query, and tells the handlers who it is.
 async fn authenticate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     match app.authenticate(request.headers(), Scope::Query).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            named(next.run(request).await)
         }
         Err(error) => Problem::from(error).into_response(),
     }
+}
+
+/// The protocol's library refuses in words without saying what they are.
+fn named(mut response: Response) -> Response {
+    if response.status().is_client_error() && !response.headers().contains_key(header::CONTENT_TYPE) {
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+    }
+    response
 }
 
 /// The caller that `authenticate` let in.

@@ -11,20 +11,20 @@ mod view;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::{get, post};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 
-pub(crate) use error::translate;
+pub(crate) use error::{is_theirs, translate};
 
 /// The routes.
-pub(crate) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/v1/chat/completions", post(chat::complete))
-        .route("/v1/responses", post(responses::create))
-        .route("/v1/embeddings", post(embeddings::embed))
-        .route("/v1/models", get(models::all))
-        .route("/v1/models/{id}", get(models::one))
-        .route("/v1/vector_stores/{id}/search", post(vector_stores::rest))
+pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(chat::complete))
+        .routes(routes!(responses::create))
+        .routes(routes!(embeddings::embed))
+        .routes(routes!(models::all))
+        .routes(routes!(models::one))
+        .routes(routes!(vector_stores::rest))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 
 /// An error as a client sees it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(crate) struct Problem {
     /// A URI that names the kind.
     #[serde(rename = "type")]
@@ -20,6 +20,7 @@ pub(crate) struct Problem {
     title: &'static str,
     /// The HTTP status.
     #[serde(serialize_with = "status_number")]
+    #[schema(value_type = u16, minimum = 400, maximum = 599)]
     status: StatusCode,
     /// What happened, in a sentence.
     detail: String,

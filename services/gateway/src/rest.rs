@@ -6,48 +6,60 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use http::{HeaderMap, Method};
 use ragstone_core::{Error, Result, Scope};
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::openapi::Described;
+use crate::openapi::errors::{Guarded, JsonBody, Limited, Unusable};
+use crate::openapi::shapes::ServerSentEvent;
 use crate::problem::Problem;
 use crate::query::QueryInput;
-use crate::{access, admin, documents, edge, extract, jobs, mcp, openai, playground, query, search, status};
+use crate::query::view::AnswerView;
+use crate::{access, admin, documents, edge, extract, jobs, mcp, openai, playground, query, reference, search, status};
 
 /// All routes of REST.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let document = get(documents::rest::get).put(documents::rest::put).delete(documents::rest::delete);
-    Router::new()
-        .route("/v1/documents", get(documents::rest::list).post(documents::rest::post))
-        .route("/v1/documents/{id}", document)
-        .route("/v1/documents/{id}/history", get(documents::rest::history))
-        .route("/v1/jobs", get(jobs::rest::list))
-        .route("/v1/jobs/{id}", get(jobs::rest::get))
-        .route("/v1/jobs/{id}/events", get(jobs::rest::events))
-        .route("/v1/jobs/{id}/retry", post(jobs::rest::retry))
-        .route("/v1/search", post(search::rest))
-        .route("/v1/query", post(ask))
-        .route("/v1/admin/indexes", get(admin::list).post(admin::begin))
-        .route("/v1/admin/indexes/{id}", delete(admin::drop_index))
-        .route("/v1/admin/indexes/{id}/serve", post(admin::serve))
-        .route("/v1/admin/rollback", post(admin::roll_back))
-        .route("/v1/admin/shards", get(admin::shards).put(admin::reshard))
-        .route("/v1/documents/{id}/text", get(documents::rest::text))
-        .route("/v1/feedback", post(access::feedback::rest))
-        .route("/v1/status", get(status::status))
-        .route("/v1/admin/keys", get(access::keys::list).post(access::keys::create))
-        .route("/v1/admin/keys/{id}", delete(access::keys::revoke))
-        .route("/v1/admin/audit", get(access::audit::read))
-        .route("/v1/admin/audit/verification", get(access::audit::verify))
-        .merge(openai::router())
+    let (router, _) = documented().split_for_parts();
+    router
         .merge(mcp::router(&app))
         .merge(playground::router())
+        .merge(reference::router())
         .fallback(unknown)
         .method_not_allowed_fallback(|method: Method| async move { Problem::method_not_allowed(&method) })
         .layer(from_fn_with_state(Arc::clone(&app), edge::edge))
         .layer(from_fn(openai::translate))
         .with_state(app)
+}
+
+/// The routes, each with its description: what is served here cannot be missing there.
+pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(documents::rest::list, documents::rest::post))
+        .routes(routes!(documents::rest::get, documents::rest::put, documents::rest::delete))
+        .routes(routes!(documents::rest::history))
+        .routes(routes!(documents::rest::text))
+        .routes(routes!(jobs::rest::list))
+        .routes(routes!(jobs::rest::get))
+        .routes(routes!(jobs::rest::events))
+        .routes(routes!(jobs::rest::retry))
+        .routes(routes!(search::rest))
+        .routes(routes!(ask))
+        .routes(routes!(access::feedback::rest))
+        .routes(routes!(status::status))
+        .merge(openai::router())
+        .routes(routes!(admin::list, admin::begin))
+        .routes(routes!(admin::drop_index))
+        .routes(routes!(admin::serve))
+        .routes(routes!(admin::roll_back))
+        .routes(routes!(admin::shards, admin::reshard))
+        .routes(routes!(access::keys::list, access::keys::create))
+        .routes(routes!(access::keys::revoke))
+        .routes(routes!(access::audit::read))
+        .routes(routes!(access::audit::verify))
 }
 
 async fn unknown(request: Request) -> Response {
@@ -58,6 +70,16 @@ async fn unknown(request: Request) -> Response {
 }
 
 /// `POST /v1/query`
+#[utoipa::path(
+    post, path = "/v1/query", operation_id = "query", tag = "search",
+    summary = "An answer from the documents, with citations; whole or as a stream",
+    request_body = QueryInput,
+    responses(
+        (status = 200, description = "The answer; with `stream`, events as in the schema `QueryEvent`",
+            content((AnswerView = "application/json"), (ServerSentEvent = "text/event-stream"))),
+        Guarded, JsonBody, Unusable, Limited,
+    ),
+)]
 async fn ask(State(app): State<Arc<App>>, headers: HeaderMap, body: axum::body::Body) -> Result<Response, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::extract;
 use crate::limits::Kind;
+use crate::openapi::errors::{Guarded, JsonBody, Limited, Unusable};
 use crate::problem::Problem;
 use crate::query::view::{HitView, TimingsView};
 use crate::query::{SearchInput, Trail, candidates, embed, rerank, retrieve};
@@ -43,7 +44,7 @@ pub(crate) async fn search(app: &App, caller: &Principal, input: SearchInput, de
     Ok(Found { result, trail })
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct SearchAnswer {
     hits: Vec<HitView>,
     shards: ShardsView,
@@ -52,7 +53,8 @@ pub(crate) struct SearchAnswer {
     trace_id: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ShardsAsked)]
 struct ShardsView {
     asked: u32,
     answered: u32,
@@ -73,6 +75,11 @@ impl From<Found> for SearchAnswer {
 }
 
 /// `POST /v1/search`
+#[utoipa::path(
+    post, path = "/v1/search", operation_id = "search", tag = "search", summary = "The passages that fit best",
+    request_body = SearchInput,
+    responses((status = 200, description = "Best first", body = SearchAnswer), Guarded, JsonBody, Unusable, Limited),
+)]
 pub(crate) async fn rest(
     State(app): State<Arc<App>>,
     headers: HeaderMap,

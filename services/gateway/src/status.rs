@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::app::App;
 
 /// The gateway's state.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Status {
     /// Which Ragstone.
     version: &'static str,
@@ -22,13 +22,18 @@ pub(crate) struct Status {
 }
 
 /// A service behind the gateway.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Dependency {
     name: String,
     up: bool,
 }
 
 /// `GET /v1/status`
+#[utoipa::path(
+    get, path = "/v1/status", operation_id = "status", tag = "status", summary = "Whether questions can be answered",
+    security(()),
+    responses((status = 200, description = "The gateway and what it depends on", body = Status)),
+)]
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Json<Status> {
     let report = app.health.report().await;
     let dependencies = report.checks.into_iter().map(|check| Dependency { name: check.name, up: check.state == "up" });

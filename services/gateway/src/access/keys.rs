@@ -17,14 +17,15 @@ use ragstone_proto::{required, v1};
 use ragstone_resilience::Deadline;
 use ragstone_rpc::request;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tonic::transport::Channel;
 
 use super::INGESTION;
 use crate::app::App;
 use crate::backends::failed;
 use crate::documents::{broken, wire};
-use crate::extract::{self, IdPath, Page, Parameters, page_limit};
+use crate::extract::{self, IdPath, Listed, Page, Parameters, page_limit};
+use crate::openapi::errors::{Absent, DiskFull, Guarded, JsonBody, Malformed};
+use crate::openapi::shapes::ScopeShape;
 use crate::problem::Problem;
 
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,12 +33,13 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_DAYS: u64 = 36_500;
 
 /// The body of `POST /v1/admin/keys`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyInput {
     /// Whom the key's bearer counts as.
     subject: String,
     /// What its bearer may do.
+    #[schema(value_type = Vec<ScopeShape>)]
     scopes: BTreeSet<Scope>,
     /// Which groups' documents its bearer may read, beside those for everyone.
     #[serde(default)]
@@ -47,14 +49,17 @@ pub(crate) struct KeyInput {
     all_groups: bool,
     /// After so many days it ends; absent: never.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 36500)]
     expires_in_days: Option<u64>,
 }
 
 /// A key, without its secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Key)]
 pub(crate) struct KeyView {
     id: String,
     subject: String,
+    #[schema(value_type = Vec<ScopeShape>)]
     scopes: Vec<&'static str>,
     groups: Vec<String>,
     all_groups: bool,
@@ -89,7 +94,8 @@ impl From<v1::ApiKey> for KeyView {
 }
 
 /// A key that was just made: the only time that it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = NewKey)]
 pub(crate) struct NewKeyView {
     /// The whole key.
     key: String,
@@ -110,6 +116,15 @@ impl KeyInput {
 }
 
 /// `POST /v1/admin/keys`
+#[utoipa::path(
+    post, path = "/v1/admin/keys", operation_id = "create_key", tag = "administration",
+    summary = "Makes an API key for this tenant",
+    request_body = KeyInput,
+    responses(
+        (status = 201, description = "The key, shown this once", body = NewKeyView),
+        Guarded, JsonBody, DiskFull,
+    ),
+)]
 pub(crate) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let caller = app.authenticate(&headers, Scope::Admin).await?;
     let deadline = app.deadline();
@@ -138,11 +153,17 @@ pub(crate) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
 }
 
 /// `GET /v1/admin/keys`
+#[utoipa::path(
+    get, path = "/v1/admin/keys", operation_id = "list_keys", tag = "administration",
+    summary = "The tenant's API keys, without their secrets",
+    params(Page),
+    responses((status = 200, description = "A page", body = Listed<KeyView>), Guarded, Malformed),
+)]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Parameters(page): Parameters<Page>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Json<Listed<KeyView>>, Problem> {
     let caller = app.authenticate(&headers, Scope::Admin).await?;
     let deadline = app.deadline();
     let limit = page_limit(page.limit)?;
@@ -150,12 +171,16 @@ pub(crate) async fn list(
     let mut access = app.backends.access.clone();
     let call = async { access.list_keys(request(message, deadline)).await.map_err(failed(INGESTION)) };
     let page = deadline.run(call).await?.into_inner();
-    let items: Vec<_> = page.keys.into_iter().map(KeyView::from).collect();
-    let next_cursor = Some(page.next_cursor).filter(|cursor| !cursor.is_empty());
-    Ok(Json(json!({ "items": items, "next_cursor": next_cursor })).into_response())
+    Ok(Json(Listed::new(page.keys, page.next_cursor)))
 }
 
 /// `DELETE /v1/admin/keys/{id}`
+#[utoipa::path(
+    delete, path = "/v1/admin/keys/{id}", operation_id = "revoke_key", tag = "administration",
+    summary = "Ends an API key",
+    params(("id" = String, Path, description = "The key's id")),
+    responses((status = 200, description = "The key, ended", body = KeyView), Guarded, Malformed, Absent, DiskFull),
+)]
 pub(crate) async fn revoke(
     State(app): State<Arc<App>>,
     IdPath(id): IdPath,

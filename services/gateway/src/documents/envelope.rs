@@ -8,8 +8,9 @@ use super::draft::{Draft, Source};
 use super::{Format, fetch};
 
 /// The JSON form of a document.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = DocumentInput)]
 pub(crate) struct Envelope {
     /// Its id; absent: the one of the path, or made from the text.
     #[serde(default)]
@@ -25,6 +26,7 @@ pub(crate) struct Envelope {
     pub title: Option<String>,
     /// The caller's fields.
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
     pub metadata: Option<Metadata>,
     /// Who may read it.
     #[serde(default)]

@@ -5,14 +5,16 @@ use ragstone_proto::{metadata_from_struct, v1};
 use serde::Serialize;
 
 use crate::jobs;
+use crate::openapi::shapes::{DocumentState, JobState};
 use crate::problem::Problem;
 
 /// The answer to a write: the version is durable, the job makes it searchable (or takes it away).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Accepted {
     document_id: String,
     pub(super) version: u64,
     job_id: String,
+    #[schema(value_type = JobState)]
     status: &'static str,
     unchanged: bool,
 }
@@ -26,7 +28,7 @@ impl Accepted {
 }
 
 /// One item of a batch's answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub(crate) enum BatchItem {
     /// It is durable.
@@ -39,16 +41,18 @@ pub(crate) enum BatchItem {
 }
 
 /// A document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Document {
     document_id: String,
     version: u64,
     live_version: Option<u64>,
+    #[schema(value_type = DocumentState)]
     status: &'static str,
     title: String,
     content_type: String,
     bytes: u64,
     chunks: u32,
+    #[schema(value_type = Object)]
     metadata: Metadata,
     groups: Vec<String>,
     error: Option<String>,
@@ -77,7 +81,7 @@ impl From<v1::Document> for Document {
 }
 
 /// Part of a document's text.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Text {
     document_id: String,
     version: u64,
@@ -88,7 +92,7 @@ pub(crate) struct Text {
 }
 
 /// A chunk of it. Chunks overlap; positions count characters.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct TextChunk {
     chunk_index: u32,
     content: String,
@@ -118,9 +122,10 @@ impl Text {
 }
 
 /// One entry of a document's history.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Version {
     version: u64,
+    #[schema(value_type = DocumentState)]
     status: &'static str,
     bytes: u64,
     chunks: u32,

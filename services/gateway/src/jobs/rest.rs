@@ -10,16 +10,22 @@ use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
 use ragstone_core::{Result, Scope};
 use ragstone_proto::v1;
-use serde_json::json;
 
 use super::{Job, status_named};
 use crate::app::App;
 use crate::documents::wire;
-use crate::extract::{IdPath, Page, Parameters, page_limit};
+use crate::extract::{IdPath, Listed, Page, Parameters, page_limit};
+use crate::openapi::errors::{Absent, Conflicting, Guarded, Malformed};
+use crate::openapi::shapes::{JobState, ServerSentEvent};
 use crate::problem::Problem;
 use crate::sse;
 
 /// `GET /v1/jobs/{id}`
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}", operation_id = "get_job", tag = "jobs", summary = "One job and how far it is",
+    params(("id" = uuid::Uuid, Path, description = "The job's id")),
+    responses((status = 200, description = "The job", body = Job), Guarded, Malformed, Absent),
+)]
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
     IdPath(id): IdPath,
@@ -32,11 +38,16 @@ pub(crate) async fn get(
 }
 
 /// `GET /v1/jobs`
+#[utoipa::path(
+    get, path = "/v1/jobs", operation_id = "list_jobs", tag = "jobs", summary = "Jobs, newest first, page by page",
+    params(Page, ("status" = Option<JobState>, Query, description = "Only those in this state")),
+    responses((status = 200, description = "A page", body = Listed<Job>), Guarded, Malformed),
+)]
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
     Parameters(page): Parameters<Page>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Json<Listed<Job>>, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let request = v1::ScanJobsRequest {
         caller: Some(wire(&caller)),
@@ -46,12 +57,16 @@ pub(crate) async fn list(
     };
     let deadline = app.deadline();
     let page = deadline.run(super::list(&app, request, deadline)).await?;
-    let items: Vec<_> = page.jobs.into_iter().map(Job::from).collect();
-    let next_cursor = Some(page.next_cursor).filter(|cursor| !cursor.is_empty());
-    Ok(Json(json!({ "items": items, "next_cursor": next_cursor })).into_response())
+    Ok(Json(Listed::new(page.jobs, page.next_cursor)))
 }
 
 /// `POST /v1/jobs/{id}/retry`
+#[utoipa::path(
+    post, path = "/v1/jobs/{id}/retry", operation_id = "retry_job", tag = "jobs",
+    summary = "Queues a dead or failed job again",
+    params(("id" = uuid::Uuid, Path, description = "The job's id")),
+    responses((status = 202, description = "It is queued", body = Job), Guarded, Malformed, Absent, Conflicting),
+)]
 pub(crate) async fn retry(
     State(app): State<Arc<App>>,
     IdPath(id): IdPath,
@@ -64,6 +79,16 @@ pub(crate) async fn retry(
 }
 
 /// `GET /v1/jobs/{id}/events`
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/events", operation_id = "watch_job", tag = "jobs",
+    summary = "A job now and after each change, until it is final",
+    params(("id" = uuid::Uuid, Path, description = "The job's id")),
+    responses(
+        (status = 200, description = "Events `job`, each with a job; `error` with a problem", body = ServerSentEvent,
+            content_type = "text/event-stream"),
+        Guarded, Malformed, Absent,
+    ),
+)]
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
     IdPath(id): IdPath,

@@ -18,32 +18,43 @@ use super::error::object;
 use super::view::{MODEL, check_model, extras, now};
 use crate::app::App;
 use crate::extract;
+use crate::openapi::errors::{Absent, Guarded, JsonBody, Limited, Unusable};
+use crate::openapi::shapes::{FilterShape, ModeShape, ServerSentEvent};
+use crate::openapi::theirs::{ChatCompletion, ModelName};
 use crate::problem::Problem;
 use crate::query::{self, Answer, Event, Events, QueryInput};
 use crate::sse;
 
 /// A request. Fields of OpenAI's that make no difference here are ignored, those that would make one are refused.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = ChatRequest)]
 pub(crate) struct Request {
+    #[schema(value_type = ModelName)]
     model: String,
+    #[schema(min_items = 1, max_items = 1000)]
     messages: Vec<Message>,
     #[serde(default)]
     stream: Option<bool>,
     #[serde(default)]
     stream_options: Option<StreamOptions>,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 4096)]
     max_tokens: Option<u32>,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 4096)]
     max_completion_tokens: Option<u32>,
     #[serde(default)]
+    #[schema(minimum = 0, maximum = 2)]
     temperature: Option<f32>,
     #[serde(default)]
     stop: Option<Stop>,
     #[serde(default)]
     seed: Option<i64>,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 1)]
     n: Option<u32>,
     #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>, max_items = 0)]
     tools: Option<Vec<Value>>,
     #[serde(default)]
     response_format: Option<Format>,
@@ -51,34 +62,39 @@ pub(crate) struct Request {
     ragstone: Options,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 struct StreamOptions {
     #[serde(default)]
     include_usage: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
 enum Stop {
     One(String),
     Many(Vec<String>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponseFormat)]
 struct Format {
     #[serde(rename = "type")]
     kind: String,
 }
 
 /// What Ragstone can do beyond OpenAI's fields; in the Python SDK: `extra_body={"ragstone": {…}}`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = ChatOptions)]
 pub(crate) struct Options {
     /// How many passages to retrieve.
+    #[schema(minimum = 1, maximum = 100)]
     pub(crate) k: Option<u32>,
     /// Further conditions.
+    #[schema(value_type = Option<FilterShape>)]
     pub(crate) filter: Option<Filter>,
     /// Which signals to use.
+    #[schema(value_type = Option<ModeShape>)]
     pub(crate) mode: Option<SearchMode>,
     /// Whether passages are ranked again by a reranker.
     pub(crate) rerank: Option<bool>,
@@ -113,6 +129,16 @@ impl Request {
 }
 
 /// `POST /v1/chat/completions`
+#[utoipa::path(
+    post, path = "/v1/chat/completions", operation_id = "chat", tag = "openai",
+    summary = "An answer to the last message of a chat, whole or as a stream",
+    request_body = Request,
+    responses(
+        (status = 200, description = "The answer; with `stream`, chunks as OpenAI has them",
+            content((ChatCompletion = "application/json"), (ServerSentEvent = "text/event-stream"))),
+        Guarded, JsonBody, Absent, Unusable, Limited,
+    ),
+)]
 pub(crate) async fn complete(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();

@@ -19,15 +19,17 @@ pub(crate) struct Conversation {
 
 /// A message as clients send it. Instructions (`system`, `developer`) are accepted and not used: how answers are written
 /// is the service's own business, or documents could be told to be quoted wrongly.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[schema(as = ChatMessage)]
 pub(crate) struct Message {
     role: Role,
     #[serde(default)]
     content: Option<Content>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ChatRole)]
 enum Role {
     System,
     Developer,
@@ -37,14 +39,16 @@ enum Role {
     Function,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
+#[schema(as = ChatContent)]
 enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[schema(as = ChatPart)]
 struct Part {
     #[serde(rename = "type")]
     kind: String,

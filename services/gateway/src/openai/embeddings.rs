@@ -11,7 +11,7 @@ use ragstone_core::{Error, Result, Scope};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use ragstone_rpc::request;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::view::list;
@@ -19,6 +19,8 @@ use crate::app::App;
 use crate::backends::failed;
 use crate::extract;
 use crate::limits;
+use crate::openapi::errors::{Absent, Guarded, JsonBody, Limited, Unusable};
+use crate::openapi::theirs::{Embeddings, OneOrManyTexts};
 use crate::problem::Problem;
 
 /// As OpenAI has it.
@@ -29,9 +31,11 @@ const BATCH: usize = 100;
 const BYTES_PER_TOKEN: usize = 4;
 
 /// A request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = EmbeddingRequest)]
 pub(crate) struct Request {
     model: String,
+    #[schema(value_type = OneOrManyTexts)]
     input: Input,
     #[serde(default)]
     encoding_format: Encoding,
@@ -42,22 +46,25 @@ pub(crate) struct Request {
 }
 
 /// Beyond OpenAI's fields: what the texts are embedded for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = EmbeddingOptions)]
 struct Options {
     kind: Kind,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = EmbeddingKind)]
 enum Kind {
     Query,
     #[default]
     Passage,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = EmbeddingEncoding)]
 enum Encoding {
     #[default]
     Float,
@@ -90,6 +97,12 @@ impl Input {
 }
 
 /// `POST /v1/embeddings`
+#[utoipa::path(
+    post, path = "/v1/embeddings", operation_id = "embed", tag = "openai",
+    summary = "Vectors of texts, by the embedding model",
+    request_body = Request,
+    responses((status = 200, description = "One for each text", body = Embeddings), Guarded, JsonBody, Absent, Unusable, Limited),
+)]
 pub(crate) async fn embed(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     app.admit(&caller, limits::Kind::Search).await?;

@@ -11,9 +11,14 @@ use crate::problem::Problem;
 /// Paths whose clients expect this form.
 const PATHS: [&str; 5] = ["/v1/chat/", "/v1/responses", "/v1/embeddings", "/v1/models", "/v1/vector_stores/"];
 
+/// Whether OpenAI has this path too.
+pub(crate) fn is_theirs(path: &str) -> bool {
+    PATHS.iter().any(|theirs| path.starts_with(theirs))
+}
+
 /// Middleware around everything: what failed on one of those paths is told in OpenAI's form, wherever it failed.
 pub(crate) async fn translate(request: Request, next: Next) -> Response {
-    let ours = PATHS.iter().any(|path| request.uri().path().starts_with(path));
+    let ours = is_theirs(request.uri().path());
     let response = next.run(request).await;
     match response.extensions().get::<Problem>() {
         Some(problem) if ours => {

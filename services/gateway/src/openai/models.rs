@@ -14,15 +14,27 @@ use super::view::{MODEL, list};
 use crate::app::App;
 use crate::backends::failed;
 use crate::extract::IdPath;
+use crate::openapi::errors::{Absent, Guarded, Malformed};
+use crate::openapi::theirs::{Model, Models};
 use crate::problem::Problem;
 
 /// `GET /v1/models`
+#[utoipa::path(
+    get, path = "/v1/models", operation_id = "list_models", tag = "openai",
+    summary = "The model that answers, and the embedding model",
+    responses((status = 200, description = "Both", body = Models), Guarded),
+)]
 pub(crate) async fn all(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Json<Value>, Problem> {
     app.authenticate(&headers, Scope::Query).await?;
     Ok(Json(list(known(&app).await)))
 }
 
 /// `GET /v1/models/{id}`
+#[utoipa::path(
+    get, path = "/v1/models/{id}", operation_id = "get_model", tag = "openai", summary = "One of the two models",
+    params(("id" = String, Path, description = "The model's id")),
+    responses((status = 200, description = "The model", body = Model), Guarded, Malformed, Absent),
+)]
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
     IdPath(id): IdPath,

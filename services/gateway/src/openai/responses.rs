@@ -21,24 +21,32 @@ use super::error::object;
 use super::view::{MODEL, check_model, extras, now};
 use crate::app::App;
 use crate::extract;
+use crate::openapi::errors::{Absent, Guarded, JsonBody, Limited, Unusable};
+use crate::openapi::shapes::ServerSentEvent;
+use crate::openapi::theirs::{ModelName, ResponseShape};
 use crate::problem::Problem;
 use crate::query::{self, Answer, Event, Events};
 use crate::sse;
 
 /// A request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponseRequest)]
 pub(crate) struct Request {
+    #[schema(value_type = ModelName)]
     model: String,
     input: Input,
     #[serde(default)]
     stream: Option<bool>,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 4096)]
     max_output_tokens: Option<u32>,
     #[serde(default)]
+    #[schema(minimum = 0, maximum = 2)]
     temperature: Option<f32>,
     #[serde(default)]
     previous_response_id: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<Object>)]
     conversation: Option<Value>,
     #[serde(default)]
     background: Option<bool>,
@@ -50,14 +58,16 @@ pub(crate) struct Request {
     ragstone: Options,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
+#[schema(as = ResponseInput)]
 enum Input {
     Text(String),
     Messages(Vec<Message>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = ResponseTool)]
 struct Tool {
     #[serde(rename = "type")]
     kind: String,
@@ -94,6 +104,16 @@ impl Request {
 }
 
 /// `POST /v1/responses`
+#[utoipa::path(
+    post, path = "/v1/responses", operation_id = "respond", tag = "openai",
+    summary = "Text in, text out, with a file citation for each passage; whole or as a stream",
+    request_body = Request,
+    responses(
+        (status = 200, description = "The response; with `stream`, events as OpenAI has them",
+            content((ResponseShape = "application/json"), (ServerSentEvent = "text/event-stream"))),
+        Guarded, JsonBody, Absent, Unusable, Limited,
+    ),
+)]
 pub(crate) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();

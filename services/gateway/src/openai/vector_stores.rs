@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use super::view::MODEL;
 use crate::app::App;
 use crate::extract::{self, IdPath};
+use crate::openapi::errors::{Absent, Guarded, JsonBody, Limited, Unusable};
+use crate::openapi::theirs::{AttributeFilter, VectorStorePage};
 use crate::problem::Problem;
 use crate::query::SearchInput;
 use crate::search::search;
@@ -23,25 +25,30 @@ const DEFAULT_RESULTS: u32 = 10;
 const MAX_RESULTS: u32 = 50;
 
 /// A request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = VectorStoreRequest)]
 pub(crate) struct Request {
     query: Query,
     #[serde(default)]
+    #[schema(value_type = Option<AttributeFilter>)]
     filters: Option<Compared>,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 50)]
     max_num_results: Option<u32>,
     #[serde(default)]
     ranking_options: Option<Ranking>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
+#[schema(as = VectorStoreQuery)]
 enum Query {
     One(String),
     Many(Vec<String>),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = VectorStoreRanking)]
 struct Ranking {
     #[serde(default)]
     score_threshold: Option<f32>,
@@ -158,6 +165,16 @@ fn predicate(how: Comparison, key: &str, value: Value) -> Result<Predicate> {
 }
 
 /// `POST /v1/vector_stores/{id}/search`
+#[utoipa::path(
+    post, path = "/v1/vector_stores/{id}/search", operation_id = "search_vector_store", tag = "openai",
+    summary = "The passages that fit best, as OpenAI's retrieval has it",
+    params(("id" = String, Path, description = "`ragstone`: the caller's documents")),
+    request_body = Request,
+    responses(
+        (status = 200, description = "Best first", body = VectorStorePage),
+        Guarded, JsonBody, Absent, Unusable, Limited,
+    ),
+)]
 pub(crate) async fn rest(
     State(app): State<Arc<App>>,
     IdPath(store): IdPath,

@@ -5,6 +5,7 @@ use ragstone_text::clean;
 use serde::Deserialize;
 
 use super::history::Turn;
+use crate::openapi::shapes::{FilterShape, ModeShape};
 
 /// How many passages are retrieved when the caller does not say.
 const DEFAULT_K: u32 = 5;
@@ -15,38 +16,48 @@ const MAX_STOPS: usize = 4;
 const MAX_STOP_CHARS: usize = 64;
 
 /// The body of `POST /v1/search`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchInput {
     /// The words.
+    #[schema(min_length = 1)]
     pub query: String,
     /// How many hits; absent: 5.
+    #[schema(minimum = 1, maximum = 100)]
     pub k: Option<u32>,
     /// Which signals to use; absent: hybrid.
+    #[schema(value_type = Option<ModeShape>)]
     pub mode: Option<SearchMode>,
     /// Further conditions.
+    #[schema(value_type = Option<FilterShape>)]
     pub filter: Option<Filter>,
     /// Whether hits are ranked again by a reranker.
     pub rerank: Option<bool>,
 }
 
 /// The body of `POST /v1/query`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QueryInput {
     /// The question.
+    #[schema(min_length = 1)]
     pub query: String,
     /// How many passages to retrieve; absent: 5.
+    #[schema(minimum = 1, maximum = 100)]
     pub k: Option<u32>,
     /// Further conditions.
+    #[schema(value_type = Option<FilterShape>)]
     pub filter: Option<Filter>,
     /// Which signals to use; absent: hybrid.
+    #[schema(value_type = Option<ModeShape>)]
     pub mode: Option<SearchMode>,
     /// Whether passages are ranked again by a reranker.
     pub rerank: Option<bool>,
     /// The most tokens to write.
+    #[schema(minimum = 1, maximum = 4096)]
     pub max_tokens: Option<u32>,
     /// Sampling temperature.
+    #[schema(minimum = 0, maximum = 2)]
     pub temperature: Option<f32>,
     /// Whether the answer comes as Server-Sent Events.
     #[serde(default)]

@@ -6,9 +6,11 @@ use ragstone_core::{Citation, Hit, Metadata, Usage};
 use serde::Serialize;
 
 use super::{Answer, Timings};
+use crate::openapi::shapes::CacheState;
 
 /// A passage that was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Hit)]
 pub(crate) struct HitView {
     document_id: String,
     version: u64,
@@ -17,6 +19,7 @@ pub(crate) struct HitView {
     content: String,
     title: String,
     heading_path: Vec<String>,
+    #[schema(value_type = Object)]
     metadata: Metadata,
 }
 
@@ -36,14 +39,16 @@ impl From<Hit> for HitView {
 }
 
 /// The `contexts` event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Contexts)]
 pub(crate) struct ContextsView {
     pub(crate) query_id: String,
     pub(crate) contexts: Vec<ContextView>,
 }
 
 /// A passage that an answer was written from.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Context)]
 pub(crate) struct ContextView {
     document_id: String,
     version: u64,
@@ -66,8 +71,9 @@ impl From<&Hit> for ContextView {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct CitationView {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Citation)]
+pub(crate) struct CitationView {
     marker: u32,
     document_id: String,
     chunk_index: u32,
@@ -82,14 +88,16 @@ impl From<Citation> for CitationView {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Usage)]
 struct UsageView {
     prompt_tokens: u32,
     completion_tokens: u32,
 }
 
 /// Times in milliseconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Timings)]
 pub(crate) struct TimingsView {
     embed: f64,
     search: f64,
@@ -120,7 +128,8 @@ impl TimingsView {
 }
 
 /// The answer to a query.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Answer)]
 pub(crate) struct AnswerView {
     query_id: String,
     answer: String,
@@ -128,6 +137,7 @@ pub(crate) struct AnswerView {
     contexts: Vec<ContextView>,
     degraded: Vec<String>,
     sources_complete: bool,
+    #[schema(value_type = CacheState)]
     cache: &'static str,
     model: String,
     usage: UsageView,
