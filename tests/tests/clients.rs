@@ -1,14 +1,17 @@
 //! Clients that people have already: OpenAI's and MCP's own SDKs against a live gateway, and Server-Sent Events through nginx.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use ragstone_auth::{DevelopmentToken, JwtConfig};
+use ragstone_core::{Scope, TenantId};
 use ragstone_testkit::client::Client;
 use ragstone_testkit::fake_openai::{Behaviour, FakeOpenAi};
 use ragstone_testkit::nginx::Nginx;
-use ragstone_testkit::stack::{Form, Stack};
+use ragstone_testkit::stack::{Form, SECRET, Stack};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -49,6 +52,29 @@ async fn the_sdks_of_openai_and_mcp_work_as_they_are() {
     stack.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdks_work_with_an_api_key() {
+    let mut stack = Stack::prepare(Form::AllInOne).unwrap();
+    stack.require_authentication();
+    stack.run().await.unwrap();
+    let config = JwtConfig { hs256_secret: SECRET.into(), ..JwtConfig::default() };
+    let token = DevelopmentToken {
+        subject: "root".to_owned(),
+        tenant: TenantId::new("acme").unwrap(),
+        scopes: BTreeSet::from([Scope::Admin, Scope::Ingest, Scope::Query]),
+        groups: Vec::new(),
+        ttl: Duration::from_secs(600),
+    };
+    let admin = stack.client().with_token(token.sign(&config).unwrap().expose()).unwrap();
+    load(&admin).await;
+    let key = json!({ "subject": "sdk", "scopes": ["query"] });
+    let key = admin.post("/v1/admin/keys", &key).await.unwrap().expect_status(201).unwrap();
+    for script in ["openai_sdk.py", "mcp_sdk.py"] {
+        run(script, &stack, key["key"].as_str().unwrap()).await;
+    }
+    stack.stop().await.unwrap();
+}
+
 /// What came of a stream until `seen` says that it is enough.
 async fn read_until(response: reqwest::Response, seen: impl Fn(&str) -> bool) -> String {
     let (mut text, mut bytes) = (String::new(), response.bytes_stream());
@@ -77,14 +103,14 @@ async fn streams_pass_through_nginx_as_they_are_written() {
     let question = json!({ "query": "Who cast the bell?", "stream": true });
     let response = client.http().post(client.url("/v1/query")).json(&question).send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let text = read_until(response, |text| text.contains("cast it")).await;
+    let text = read_until(response, |text| text.contains("\"text\":\"Marta")).await;
     assert!(text.starts_with("event: contexts"), "{text}");
     tokio::time::timeout(Duration::from_secs(10), model.cancelled(1)).await.expect("a client that leaves is noticed");
 
     let chat =
         json!({ "model": "ragstone", "stream": true, "messages": [{ "role": "user", "content": "Who cast it?" }] });
     let response = client.http().post(client.url("/v1/chat/completions")).json(&chat).send().await.unwrap();
-    read_until(response, |text| text.contains("cast it")).await;
+    read_until(response, |text| text.contains("\"content\":\"Marta")).await;
 
     // Jobs, and an answer to its end.
     model.script([Behaviour::answer("Marta Quist [1].")]);
