@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -41,6 +42,17 @@ impl Client {
     #[must_use]
     pub fn new(base: &str) -> Self {
         Self { http: reqwest::Client::new(), base: base.to_owned() }
+    }
+
+    /// A client of the same gateway that shows `token`, a JWT or an API key, with every request.
+    ///
+    /// # Errors
+    /// When it cannot be part of a header.
+    pub fn with_token(&self, token: &str) -> Result<Self> {
+        let mut credential = HeaderValue::try_from(format!("Bearer {token}")).context("token")?;
+        credential.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, credential)]);
+        Ok(Self { http: reqwest::Client::builder().default_headers(headers).build()?, base: self.base.clone() })
     }
 
     /// The URL of a path; document ids within it must be percent-encoded already.

@@ -14,6 +14,9 @@ use crate::process::{Process, binary};
 /// How long a start may take on a busy machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// What signs tokens where authentication is required.
+pub const SECRET: &str = "only a test would have such a secret as this";
+
 /// The services that can stand alone, callees before callers.
 pub const SERVICES: [&str; 5] = ["embedding", "retrieval", "generation", "ingestion", "gateway"];
 
@@ -67,6 +70,19 @@ impl Stack {
     /// Sets an environment variable of every process started from now on.
     pub fn env(&mut self, key: &str, value: &str) {
         self.env.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Every process started from now on wants credentials: tokens signed with [`SECRET`] or API keys. Nothing is limited, and
+    /// a revoked key works for a second at most.
+    pub fn require_authentication(&mut self) {
+        for (key, value) in [
+            ("AUTH__MODE", "required"),
+            ("AUTH__JWT__HS256_SECRET", SECRET),
+            ("AUTH__API_KEY_TTL_SECONDS", "1"),
+            ("LIMITS__QUERIES_PER_HOUR", "0"),
+        ] {
+            self.env(&format!("RAGSTONE__GATEWAY__{key}"), value);
+        }
     }
 
     /// Starts every process and waits until all are ready.
