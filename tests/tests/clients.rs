@@ -1,5 +1,5 @@
 //! Clients that people have already: OpenAI's and MCP's own SDKs against a live gateway, and Server-Sent Events through nginx.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
