@@ -3,14 +3,29 @@
 
 use std::path::Path;
 
+/// Compares a page with what the code makes of it; `make docs` writes it instead.
+fn up_to_date(page: &str, generated: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
+    if std::env::var_os("RAGSTONE_UPDATE_DOCS").is_some() {
+        std::fs::write(&path, generated).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    let line = committed.lines().zip(generated.lines()).position(|(committed, generated)| committed != generated);
+    assert!(
+        committed == generated,
+        "`make docs` renews docs/{page}; it differs from line {}",
+        line.unwrap_or_default() + 1
+    );
+}
+
 #[test]
 fn the_configuration_page_is_up_to_date() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let generated = ragstone::configuration_reference().unwrap();
-    if std::env::var_os("RAGSTONE_UPDATE_DOCS").is_some() {
-        std::fs::write(&path, &generated).unwrap();
-    }
-    assert_eq!(std::fs::read_to_string(path).unwrap(), generated, "`make docs` renews docs/configuration.md");
+    up_to_date("configuration.md", &ragstone::configuration_reference().unwrap());
+}
+
+#[test]
+fn the_openapi_document_is_up_to_date() {
+    up_to_date("openapi.json", &ragstone_gateway::openapi_document().unwrap());
 }
 
 /// The walkthroughs of the architecture page name files: each must exist.
