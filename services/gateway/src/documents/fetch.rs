@@ -118,19 +118,22 @@ impl Fetcher {
     /// when there is no memory.
     #[tracing::instrument(skip_all, fields(host = url.host_str()))]
     pub(crate) async fn fetch(&self, url: Url, memory: &UploadMemory) -> Result<Fetched> {
-        let fetched = if self.enabled {
-            let late = |_| Err(Failure::unusable("timeout", "fetching the url took too long"));
-            tokio::time::timeout(self.timeout, self.follow(url, memory)).await.unwrap_or_else(late)
-        } else {
-            let message = "documents are not fetched by url here (gateway.fetch.enabled): send the document itself";
-            Err(Failure::unusable("disabled", message))
-        };
+        let fetched = self.attempt(url, memory).await;
         let outcome = fetched.as_ref().map_or_else(|failure| failure.outcome, |_| "done");
         metrics::counter!("rag_fetch_total", "outcome" => outcome).increment(1);
         fetched.map_err(|Failure { outcome, error }| {
             tracing::info!(outcome, cause = error.chain(), "a document could not be fetched");
             error
         })
+    }
+
+    async fn attempt(&self, url: Url, memory: &UploadMemory) -> Result<Fetched, Failure> {
+        if !self.enabled {
+            let message = "documents are not fetched by url here (gateway.fetch.enabled): send the document itself";
+            return Err(Failure::unusable("disabled", message));
+        }
+        let late = |_| Err(Failure::unusable("timeout", "fetching the url took too long"));
+        tokio::time::timeout(self.timeout, self.follow(url, memory)).await.unwrap_or_else(late)
     }
 
     async fn follow(&self, mut url: Url, memory: &UploadMemory) -> Result<Fetched, Failure> {

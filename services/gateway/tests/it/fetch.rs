@@ -106,16 +106,18 @@ async fn what_cannot_be_fetched_is_an_error_of_its_own_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_precondition_that_fails_costs_no_fetch() {
+async fn nothing_is_fetched_for_a_document_that_should_be_there_and_is_not() {
     let (port, hits) = web().await;
     let stack = stack(port).await;
     let put = || {
         let document = json!({"url": format!("http://127.0.0.1:{port}/page")});
-        stack.request(Method::PUT, "/v1/documents/d").header("if-none-match", "*").json(&document).send()
+        stack.request(Method::PUT, "/v1/documents/d").header("if-match", "*").json(&document).send()
     };
+    problem(put().await.unwrap(), 409, "conflict").await;
+    assert_eq!(hits.load(Ordering::SeqCst), 0);
+    json(stack.put("d", "text/plain", "x").await, 202).await;
     json(put().await.unwrap(), 202).await;
     assert_eq!(hits.load(Ordering::SeqCst), 1);
-    problem(put().await.unwrap(), 409, "conflict").await;
 }
 
 #[tokio::test]
