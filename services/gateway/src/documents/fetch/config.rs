@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::address::Networks;
 use super::target::Hosts;
@@ -20,6 +20,7 @@ pub struct FetchConfig {
     #[serde(deserialize_with = "ragstone_config::list")]
     pub allowed_hosts: Vec<String>,
     /// Ports that may be fetched from.
+    #[serde(deserialize_with = "ports")]
     pub allowed_ports: Vec<u16>,
     /// Networks (`10.1.0.0/16`) and addresses that may be fetched from although they are not public: private, loopback,
     /// link-local and other special ones are refused otherwise, whatever name leads to them.
@@ -31,6 +32,25 @@ pub struct FetchConfig {
     pub timeout_ms: u64,
     /// The most redirects that are followed, 0 to 20.
     pub max_redirects: u32,
+}
+
+/// Reads a list of numbers, or one text with commas between them, as an environment variable has it.
+fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u16>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a list of ports, or one text with commas between them")]
+    enum Written {
+        List(Vec<u16>),
+        One(u16),
+        Text(String),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::List(ports) => Ok(ports),
+        Written::One(port) => Ok(vec![port]),
+        Written::Text(text) => text
+            .split(',')
+            .map(|port| port.trim().parse().map_err(|_| serde::de::Error::custom(format!("'{port}' is no port"))))
+            .collect(),
+    }
 }
 
 impl Default for FetchConfig {
@@ -80,6 +100,20 @@ impl FetchConfig {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn ports_may_be_one_text() {
+        let read = |ports: serde_json::Value| {
+            serde_json::from_value::<FetchConfig>(serde_json::json!({ "allowed_ports": ports }))
+                .map(|config| config.allowed_ports)
+        };
+        assert_eq!(read(serde_json::json!([80, 8080])).unwrap(), [80, 8080]);
+        assert_eq!(read("80, 8080".into()).unwrap(), [80, 8080]);
+        assert_eq!(read(8080.into()).unwrap(), [8080]);
+        for bad in ["", "80,", "http", "65536", "80;81"] {
+            assert!(read(bad.into()).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn it_is_off_unless_configured_and_every_mistake_names_its_key() {
