@@ -1,7 +1,7 @@
 //! The naughty strings through every field that takes text: never a fault of the server's, and what is stored comes back as it was.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures::StreamExt as _;
 use http::HeaderValue;
@@ -18,10 +18,10 @@ const AT_ONCE: usize = 8;
 
 /// The strings; `None`, and a word about it, where they are not on this machine.
 fn strings() -> Option<Vec<String>> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/security/blns.json");
-    let file = std::env::var("RAGSTONE_NAUGHTY_STRINGS").map_or(file, Into::into);
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let file = std::env::var_os("RAGSTONE_EVAL_DATA").map_or_else(beside, PathBuf::from).join("security/blns.json");
     let Ok(text) = std::fs::read_to_string(&file) else {
-        say("naughty strings: NOT RUN, RAGSTONE_NAUGHTY_STRINGS names no file");
+        say(&format!("naughty strings: NOT RUN, {} is not there (RAGSTONE_EVAL_DATA)", file.display()));
         return None;
     };
     let strings: Vec<String> = serde_json::from_str(&text).unwrap();
@@ -261,6 +261,19 @@ async fn headers(client: &Client, nobody: &Client, strings: &[String]) -> usize 
     legal.len()
 }
 
+/// Every string as the name of a caller and of a group in a token: let in under that name, or refused.
+async fn tokens(nobody: &Client, strings: &[String]) {
+    let calls = futures::stream::iter(strings).map(async |text: &String| {
+        let token = token("acme", text, &[Scope::Query], &[text]);
+        let status = nobody.http().get(nobody.url("/v1/documents")).bearer_auth(token).send().await.unwrap().status();
+        assert!(status == 200 || status == 401, "{text:?}: {status}");
+        // What is wrong with a name is seen at once.
+        let usual = !text.is_empty() && text.is_ascii() && !text.contains(|c: char| c.is_control());
+        assert!(status == 200 || !usual || text.trim() != text || text.len() > 200, "{text:?}: {status}");
+    });
+    calls.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_string_is_too_naughty() {
     let Some(strings) = strings() else { return };
@@ -271,6 +284,7 @@ async fn no_string_is_too_naughty() {
     let answer = ada.post("/v1/query", &question).await.unwrap().expect_status(200).unwrap();
     asked(&ada, &strings).await;
     elsewhere(&ada, &strings, answer["query_id"].as_str().unwrap()).await;
+    tokens(&stack.client(), &strings).await;
     let legal = headers(&ada, &stack.client(), &strings).await;
     let taken = ids(&client(&stack, &token("ids", "ada", &ALL, &[])), &strings).await;
     let mut rpc = grpc(&channel(&stack.url()).await, &token("acme", "ada", &[Scope::Query], &[]));

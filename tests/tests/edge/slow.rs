@@ -6,7 +6,7 @@ use ragstone_testkit::client::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::world::{ALL, client, stack, token};
+use crate::world::{ALL, client, say, stack, token};
 
 /// Hostile connections at once, and calls that one takes back.
 const CONNECTIONS: usize = 200;
@@ -88,6 +88,7 @@ async fn calls_taken_back_in_masses_end_the_connection_and_no_other() {
     };
     let (sent, ()) = tokio::join!(attack, others);
     assert!(sent < RESETS, "all {sent} calls were taken");
+    say(&format!("rapid reset: the connection ended within {sent} calls"));
     let ended = tokio::time::timeout(PATIENCE, connection).await.unwrap().unwrap();
     assert!(ended.is_err(), "{ended:?}");
     is_served(&ada).await;
