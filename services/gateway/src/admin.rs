@@ -82,12 +82,14 @@ impl From<v1::ReshardProgress> for ShardsView {
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "model": "all-MiniLM-L6-v2" }))]
 struct NewIndex {
     model: String,
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "shards": ["s0", "s1"] }))]
 struct NewShards {
     shards: Vec<String>,
 }

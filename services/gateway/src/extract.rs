@@ -6,7 +6,8 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use ragstone_core::{DocumentId, Error, ErrorCode, Result};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::body;
 use crate::problem::Problem;
@@ -69,7 +70,20 @@ pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
     if !essence.eq_ignore_ascii_case(b"application/json") {
         return Err(Error::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
     }
+    // A derived type would also take a list of its fields.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Error::invalid("the JSON is not as it should be: the body must be an object"));
+    }
     parse_json(&bytes)
+}
+
+/// A field that is an object or nothing; a derived type would also take a list of its fields.
+///
+/// # Errors
+/// For anything else.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let Some(fields) = Option::<serde_json::Map<String, Value>>::deserialize(deserializer)? else { return Ok(None) };
+    T::deserialize(Value::Object(fields)).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// `bytes` as `T`.
@@ -130,5 +144,38 @@ pub(crate) fn page_limit(limit: Option<u32>) -> Result<u32> {
         None => Ok(0),
         Some(limit @ 1..=1000) => Ok(limit),
         Some(limit) => Err(Error::invalid(format!("limit is {limit}; it must lie within 1 and 1000"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    struct Inner {
+        #[serde(default)]
+        a: u32,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Outer {
+        #[serde(default, deserialize_with = "object")]
+        inner: Option<Inner>,
+    }
+
+    async fn read(body: &'static str) -> Result<Outer> {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, "application/json".parse().unwrap())]);
+        json(&headers, Body::from(body)).await
+    }
+
+    #[tokio::test]
+    async fn objects_are_objects_and_no_lists_of_their_fields() {
+        assert_eq!(read(r#" {"inner": {"a": 1}}"#).await.unwrap().inner, Some(Inner { a: 1 }));
+        assert_eq!(read(r#"{"inner": null}"#).await.unwrap().inner, None);
+        assert_eq!(read("{}").await.unwrap().inner, None);
+        for list in [r#"[{"a": 1}]"#, r#"{"inner": [1]}"#, r#"{"inner": []}"#, "[]", "null", "7", ""] {
+            assert_eq!(read(list).await.unwrap_err().code, ErrorCode::InvalidArgument, "{list}");
+        }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
 #[utoipa::path(
     post, path = "/mcp", operation_id = "mcp", tag = "mcp",
     summary = "One message of the Model Context Protocol (2026-07-28, or 2025-11-25 with its handshake)",
-    params(("accept" = String, Header, description = "`application/json, text/event-stream`")),
+    params(("accept" = String, Header, description = "Both types", example = "application/json, text/event-stream")),
     request_body = JsonRpc,
     responses(
         (status = 200, description = "The answer", body = JsonRpcAnswer),

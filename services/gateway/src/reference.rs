@@ -1,7 +1,7 @@
 //! The API's reference: the OpenAPI document at `/openapi.json`, and a page at `/docs` that shows it. Its files are part
 //! of the program and load nothing from elsewhere.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::Path;
@@ -14,10 +14,12 @@ use utoipa_swagger_ui::Config;
 use crate::openapi::openapi_document;
 use crate::problem::Problem;
 
-/// What the page may do: run its own scripts and call its own server. Swagger UI sets styles within the page and has its
-/// icons in `data:` URLs; scripts within the page do not run.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+/// What the page may do: run its own scripts and call its own server. Swagger UI has its icons in `data:` URLs; nothing
+/// within the page runs.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Swagger UI is large and changes with a release only.
+const A_DAY: &str = "public, max-age=86400";
 const PAGE: &str = include_str!("reference/index.html");
 const START: &str = include_str!("reference/start.js");
 const HTML: &str = "text/html; charset=utf-8";
@@ -31,9 +33,12 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/docs/{name}", get(|Path(name): Path<String>| async move { file(&name) }))
 }
 
+/// Written once: it is large, and everybody may ask for it.
+static DOCUMENT: LazyLock<Result<String, String>> = LazyLock::new(|| openapi_document().map_err(|e| e.to_string()));
+
 async fn document() -> Response {
-    match openapi_document() {
-        Ok(document) => serve("application/json", document),
+    match &*DOCUMENT {
+        Ok(document) => serve("application/json", document.as_str()),
         Err(error) => {
             let error = Error::internal(format!("the OpenAPI document cannot be written: {error}"));
             Problem::from(error).into_response()
@@ -53,7 +58,11 @@ fn file(name: &str) -> Response {
 /// A file of Swagger UI.
 fn library(name: &str, media_type: &'static str) -> Response {
     match utoipa_swagger_ui::serve(name, Arc::new(Config::from("/openapi.json"))) {
-        Ok(Some(file)) => serve(media_type, file.bytes),
+        Ok(Some(file)) => {
+            let mut response = serve(media_type, file.bytes);
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(A_DAY));
+            response
+        }
         _ => absent(),
     }
 }

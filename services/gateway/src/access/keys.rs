@@ -35,6 +35,7 @@ const MAX_DAYS: u64 = 36_500;
 /// The body of `POST /v1/admin/keys`.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "subject": "ci", "scopes": ["query", "ingest"], "expires_in_days": 30 }))]
 pub(crate) struct KeyInput {
     /// Whom the key's bearer counts as.
     subject: String,

@@ -10,7 +10,7 @@ use super::{Format, fetch};
 /// The JSON form of a document.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = DocumentInput)]
+#[schema(as = DocumentInput, example = json!({ "text": "The bell was cast in 1612.", "metadata": { "year": 1612 } }))]
 pub(crate) struct Envelope {
     /// Its id; absent: the one of the path, or made from the text.
     #[serde(default)]

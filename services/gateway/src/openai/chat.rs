@@ -27,7 +27,10 @@ use crate::sse;
 
 /// A request. Fields of OpenAI's that make no difference here are ignored, those that would make one are refused.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[schema(as = ChatRequest)]
+#[schema(as = ChatRequest, example = json!({
+    "model": "ragstone",
+    "messages": [{ "role": "user", "content": "Who cast the bell?" }]
+}))]
 pub(crate) struct Request {
     #[schema(value_type = ModelName)]
     model: String,
@@ -58,8 +61,8 @@ pub(crate) struct Request {
     tools: Option<Vec<Value>>,
     #[serde(default)]
     response_format: Option<Format>,
-    #[serde(default)]
-    ragstone: Options,
+    #[serde(default, deserialize_with = "extract::object")]
+    ragstone: Option<Options>,
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
@@ -79,6 +82,7 @@ enum Stop {
 #[schema(as = ResponseFormat)]
 struct Format {
     #[serde(rename = "type")]
+    #[schema(pattern = "^text$")]
     kind: String,
 }
 
@@ -91,6 +95,7 @@ pub(crate) struct Options {
     #[schema(minimum = 1, maximum = 100)]
     pub(crate) k: Option<u32>,
     /// Further conditions.
+    #[serde(deserialize_with = "extract::object")]
     #[schema(value_type = Option<FilterShape>)]
     pub(crate) filter: Option<Filter>,
     /// Which signals to use.
@@ -153,7 +158,7 @@ pub(crate) async fn complete(State(app): State<Arc<App>>, headers: HeaderMap, bo
         Some(Stop::One(text)) => vec![text],
         Some(Stop::Many(texts)) => texts,
     };
-    let asked = request.ragstone.ask(chat, max_tokens, request.temperature);
+    let asked = request.ragstone.unwrap_or_default().ask(chat, max_tokens, request.temperature);
     let input = QueryInput { stop, seed: request.seed, ..asked };
     let events = query::start(app, caller, input, deadline).await?;
     if !streamed {

@@ -3,6 +3,7 @@
 use ragstone_core::{Error, Result};
 use serde::Deserialize;
 
+use crate::openapi::theirs::{ChatPartKind, ChatRole};
 use crate::query::{Speaker, Turn};
 
 /// More than any chat has; what of it reaches a model is limited far below.
@@ -22,14 +23,14 @@ pub(crate) struct Conversation {
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[schema(as = ChatMessage)]
 pub(crate) struct Message {
+    #[schema(value_type = ChatRole)]
     role: Role,
     #[serde(default)]
     content: Option<Content>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[schema(as = ChatRole)]
 enum Role {
     System,
     Developer,
@@ -51,6 +52,7 @@ enum Content {
 #[schema(as = ChatPart)]
 struct Part {
     #[serde(rename = "type")]
+    #[schema(value_type = ChatPartKind)]
     kind: String,
     #[serde(default)]
     text: Option<String>,

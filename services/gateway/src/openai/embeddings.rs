@@ -32,7 +32,7 @@ const BYTES_PER_TOKEN: usize = 4;
 
 /// A request.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[schema(as = EmbeddingRequest)]
+#[schema(as = EmbeddingRequest, example = json!({ "model": "all-MiniLM-L6-v2", "input": ["a bell", "a gate"] }))]
 pub(crate) struct Request {
     model: String,
     #[schema(value_type = OneOrManyTexts)]
@@ -41,8 +41,8 @@ pub(crate) struct Request {
     encoding_format: Encoding,
     #[serde(default)]
     dimensions: Option<u32>,
-    #[serde(default)]
-    ragstone: Options,
+    #[serde(default, deserialize_with = "extract::object")]
+    ragstone: Option<Options>,
 }
 
 /// Beyond OpenAI's fields: what the texts are embedded for.
@@ -118,7 +118,7 @@ async fn answer(app: &App, wanted: Request, deadline: Deadline) -> Result<Value>
     let Request { model, input, encoding_format, dimensions, ragstone } = wanted;
     let texts = input.texts()?;
     let tokens: usize = texts.iter().map(|text| text.len().div_ceil(BYTES_PER_TOKEN)).sum();
-    let kind = match ragstone.kind {
+    let kind = match ragstone.unwrap_or_default().kind {
         Kind::Query => v1::EmbedKind::Query,
         Kind::Passage => v1::EmbedKind::Passage,
     };

@@ -32,7 +32,7 @@ pub(crate) async fn all(State(app): State<Arc<App>>, headers: HeaderMap) -> Resu
 /// `GET /v1/models/{id}`
 #[utoipa::path(
     get, path = "/v1/models/{id}", operation_id = "get_model", tag = "openai", summary = "One of the two models",
-    params(("id" = String, Path, description = "The model's id")),
+    params(("id" = String, Path, description = "The model's id", example = "ragstone")),
     responses((status = 200, description = "The model", body = Model), Guarded, Malformed, Absent),
 )]
 pub(crate) async fn one(

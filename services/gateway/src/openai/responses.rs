@@ -30,7 +30,7 @@ use crate::sse;
 
 /// A request.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[schema(as = ResponseRequest)]
+#[schema(as = ResponseRequest, example = json!({ "model": "ragstone", "input": "Who cast the bell?" }))]
 pub(crate) struct Request {
     #[schema(value_type = ModelName)]
     model: String,
@@ -54,8 +54,8 @@ pub(crate) struct Request {
     tools: Option<Vec<Tool>>,
     #[serde(default)]
     metadata: Option<HashMap<String, String>>,
-    #[serde(default)]
-    ragstone: Options,
+    #[serde(default, deserialize_with = "extract::object")]
+    ragstone: Option<Options>,
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -70,8 +70,10 @@ enum Input {
 #[schema(as = ResponseTool)]
 struct Tool {
     #[serde(rename = "type")]
+    #[schema(pattern = "^file_search$")]
     kind: String,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 100)]
     max_num_results: Option<u32>,
 }
 
@@ -97,7 +99,8 @@ impl Request {
                 let message = format!("the tool '{}' cannot be used; file_search is, in any case", tool.kind);
                 return Err(Error::invalid(message));
             }
-            self.ragstone.k = self.ragstone.k.or(tool.max_num_results);
+            let options = self.ragstone.get_or_insert_default();
+            options.k = options.k.or(tool.max_num_results);
         }
         Ok(())
     }
@@ -125,7 +128,9 @@ pub(crate) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
         Input::Messages(messages) => Conversation::new(messages)?,
     };
     let frame = Frame { created: now(), max_output_tokens, temperature, metadata: metadata.unwrap_or_default() };
-    let mut events = query::start(app, caller, ragstone.ask(chat, max_output_tokens, temperature), deadline).await?;
+    let mut events =
+        query::start(app, caller, ragstone.unwrap_or_default().ask(chat, max_output_tokens, temperature), deadline)
+            .await?;
     if !stream.unwrap_or_default() {
         return Ok(Json(frame.complete(query::rest::finish(events).await?)?).into_response());
     }
@@ -175,7 +180,7 @@ impl Frame {
         let (read, written) = (answer.usage.prompt_tokens, answer.usage.completion_tokens);
         let usage = json!({
             "input_tokens": read, "input_tokens_details": { "cached_tokens": 0 }, "output_tokens": written,
-            "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": read + written,
+            "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": read.saturating_add(written),
         });
         let content = part(&answer.text, annotations(&answer));
         let (status, details) = match answer.finish.as_str() {

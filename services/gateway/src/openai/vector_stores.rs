@@ -26,7 +26,7 @@ const MAX_RESULTS: u32 = 50;
 
 /// A request.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[schema(as = VectorStoreRequest)]
+#[schema(as = VectorStoreRequest, example = json!({ "query": "bell", "filters": { "type": "gte", "key": "year", "value": 1600 } }))]
 pub(crate) struct Request {
     query: Query,
     #[serde(default)]
@@ -168,7 +168,7 @@ fn predicate(how: Comparison, key: &str, value: Value) -> Result<Predicate> {
 #[utoipa::path(
     post, path = "/v1/vector_stores/{id}/search", operation_id = "search_vector_store", tag = "openai",
     summary = "The passages that fit best, as OpenAI's retrieval has it",
-    params(("id" = String, Path, description = "`ragstone`: the caller's documents")),
+    params(("id" = String, Path, description = "`ragstone`: the caller's documents", example = "ragstone")),
     request_body = Request,
     responses(
         (status = 200, description = "Best first", body = VectorStorePage),

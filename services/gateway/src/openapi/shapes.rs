@@ -14,7 +14,7 @@ use crate::extract::Items;
 #[into_params(parameter_in = Header)]
 pub(crate) struct Idempotent {
     /// A key of the caller's for this write: with the same body it is done once, with another one it is refused.
-    #[param(rename = "idempotency-key", value_type = String, required = false, max_length = 255)]
+    #[param(rename = "idempotency-key", value_type = String, required = false, pattern = "^[!-~]{1,255}$")]
     key: Option<String>,
 }
 
@@ -23,10 +23,10 @@ pub(crate) struct Idempotent {
 #[into_params(parameter_in = Header)]
 pub(crate) struct Conditions {
     /// Only when this version is the newest, as `"3"`; `*`: only when there is such a document.
-    #[param(rename = "if-match", value_type = String, required = false)]
+    #[param(rename = "if-match", value_type = String, required = false, pattern = r#"^(\*|"[1-9][0-9]{0,17}")$"#)]
     if_match: Option<String>,
     /// `*`: only when there is no such document.
-    #[param(rename = "if-none-match", value_type = String, required = false)]
+    #[param(rename = "if-none-match", value_type = String, required = false, pattern = r"^\*$")]
     if_none_match: Option<String>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Conditions {
 #[into_params(parameter_in = Header)]
 pub(crate) struct IfMatch {
     /// Only when this version is the newest, as `"3"`; `*`: only when there is such a document.
-    #[param(rename = "if-match", value_type = String, required = false)]
+    #[param(rename = "if-match", value_type = String, required = false, pattern = r#"^(\*|"[1-9][0-9]{0,17}")$"#)]
     version: Option<String>,
 }
 

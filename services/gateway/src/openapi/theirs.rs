@@ -17,14 +17,22 @@ pub(crate) enum OneOrManyTexts {
 
 /// A message of JSON-RPC.
 #[derive(Deserialize, ToSchema)]
+#[schema(example = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }))]
 pub(crate) struct JsonRpc {
     #[schema(pattern = "^2\\.0$")]
     jsonrpc: String,
-    #[schema(value_type = Option<i64>)]
-    id: Option<Value>,
+    id: Option<RpcId>,
     method: String,
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,
+}
+
+/// What an answer is recognised by.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+enum RpcId {
+    Number(i64),
+    Text(String),
 }
 
 /// Its answer: a result or an error.
@@ -51,6 +59,26 @@ struct OpenAiErrorBody {
     r#type: String,
     param: Option<String>,
     code: String,
+}
+
+/// Who says something. Instructions are taken and not used.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ChatRole {
+    System,
+    Developer,
+    User,
+    Assistant,
+}
+
+/// Text, or that somebody has refused to write one.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ChatPartKind {
+    Text,
+    InputText,
+    OutputText,
+    Refusal,
 }
 
 /// The model that answers from the documents.

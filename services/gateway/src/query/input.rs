@@ -4,7 +4,8 @@ use ragstone_core::{Error, Filter, Result, SearchMode};
 use ragstone_text::clean;
 use serde::Deserialize;
 
-use super::history::Turn;
+use super::history::{Turn, newest};
+use crate::extract::object;
 use crate::openapi::shapes::{FilterShape, ModeShape};
 
 /// How many passages are retrieved when the caller does not say.
@@ -12,12 +13,15 @@ const DEFAULT_K: u32 = 5;
 const MAX_K: u32 = 100;
 const MAX_TOKENS: u32 = 4096;
 const MAX_TEMPERATURE: f32 = 2.0;
+/// A query may have so many times as many characters before invisible ones are removed.
+const MAX_INVISIBLE: usize = 4;
 const MAX_STOPS: usize = 4;
 const MAX_STOP_CHARS: usize = 64;
 
 /// The body of `POST /v1/search`.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "query": "bell", "k": 3, "filter": { "must": [{ "key": "metadata.year", "gte": 1600 }] } }))]
 pub(crate) struct SearchInput {
     /// The words.
     #[schema(min_length = 1)]
@@ -29,6 +33,7 @@ pub(crate) struct SearchInput {
     #[schema(value_type = Option<ModeShape>)]
     pub mode: Option<SearchMode>,
     /// Further conditions.
+    #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<FilterShape>)]
     pub filter: Option<Filter>,
     /// Whether hits are ranked again by a reranker.
@@ -38,6 +43,7 @@ pub(crate) struct SearchInput {
 /// The body of `POST /v1/query`.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "query": "Who cast the bell?", "k": 3 }))]
 pub(crate) struct QueryInput {
     /// The question.
     #[schema(min_length = 1)]
@@ -46,6 +52,7 @@ pub(crate) struct QueryInput {
     #[schema(minimum = 1, maximum = 100)]
     pub k: Option<u32>,
     /// Further conditions.
+    #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<FilterShape>)]
     pub filter: Option<Filter>,
     /// Which signals to use; absent: hybrid.
@@ -129,7 +136,14 @@ impl QueryInput {
         if stop.len() > MAX_STOPS || stop.iter().any(|text| !(1..=MAX_STOP_CHARS).contains(&text.chars().count())) {
             return Err(Error::invalid(format!("stop takes {MAX_STOPS} texts of 1 to {MAX_STOP_CHARS} characters")));
         }
-        Ok(Question { search, history, stop, seed, max_tokens: max_tokens.unwrap_or_default(), temperature })
+        Ok(Question {
+            search,
+            history: newest(history),
+            stop,
+            seed,
+            max_tokens: max_tokens.unwrap_or_default(),
+            temperature,
+        })
     }
 }
 
@@ -139,6 +153,11 @@ impl SearchInput {
     /// # Errors
     /// As [`QueryInput::check`].
     pub(crate) fn check(self, max_chars: usize) -> Result<Search> {
+        // What is mostly invisible is not worth the work of cleaning and judging it.
+        let raw = self.query.chars().count();
+        if raw > max_chars.saturating_mul(MAX_INVISIBLE) {
+            return Err(Error::invalid(format!("the query is {raw} characters long; the limit is {max_chars}")));
+        }
         let text = clean(&self.query);
         let chars = text.chars().count();
         if chars > max_chars {
