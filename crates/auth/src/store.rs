@@ -8,6 +8,7 @@ use moka::Entry;
 use moka::future::Cache;
 use moka::ops::compute::{CompResult, Op};
 use ragstone_core::{Error, Result, StoredKey};
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::config::AuthConfig;
@@ -15,6 +16,8 @@ use crate::failure::Reason;
 
 /// Keys remembered at most; what is asked for most stays.
 const MAX_KEYS: u64 = 10_000;
+/// Keys looked up at a time.
+const LOOKUPS: usize = 32;
 /// How long the store may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -61,12 +64,14 @@ pub(crate) struct Remembered {
     known: Cache<String, Known>,
     ages: Ages,
     clock: Clock,
+    /// Lookups under way: made-up keys must not crowd out everything else that asks the store.
+    lookups: Arc<Semaphore>,
 }
 
 impl Remembered {
     pub(crate) fn new(store: Arc<dyn KeyStore>, ages: Ages, clock: Clock) -> Self {
         let known = Cache::builder().max_capacity(MAX_KEYS).time_to_live(ages.fresh + ages.stale).build();
-        Self { store, known, ages, clock }
+        Self { store, known, ages, clock, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
     }
 
     /// The key with this id.
@@ -97,7 +102,12 @@ impl Remembered {
         }
         // Its own age counts from before the store looked.
         let asked = self.clock.instant();
-        let answer = tokio::time::timeout(TIMEOUT, self.store.find(id)).await;
+        let answer = tokio::time::timeout(TIMEOUT, async {
+            // It is never closed.
+            let _turn = self.lookups.acquire().await;
+            self.store.find(id).await
+        })
+        .await;
         match answer.unwrap_or_else(|_| Err(Error::deadline())) {
             Ok(key) => Ok(Op::Put(Known { key, confirmed: asked, asked })),
             Err(error) => {

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use ragstone_core::{IndexSpec, Scope, Topology};
+use ragstone_core::{IndexSpec, Topology};
 use ragstone_proto::v1;
 use ragstone_rpc::request;
 use serde::{Deserialize, Serialize};
@@ -117,7 +117,7 @@ pub(crate) async fn list(
     Parameters(Which { index }): Parameters<Which>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin).await?;
+    app.authenticate_operator(&headers).await?;
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
     let answer = maintenance.read_indexes(request(v1::ReadIndexesRequest { index }, deadline)).await;
@@ -137,7 +137,7 @@ pub(crate) async fn list(
     ),
 )]
 pub(crate) async fn begin(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let caller = Some(wire(&app.authenticate(&headers, Scope::Admin).await?));
+    let caller = Some(wire(&app.authenticate_operator(&headers).await?));
     let deadline = app.admin_deadline();
     let NewIndex { model } = deadline.run(extract::json(&headers, body)).await?;
     let mut maintenance = app.backends.maintenance.clone();
@@ -172,7 +172,7 @@ pub(crate) async fn roll_back(State(app): State<Arc<App>>, headers: HeaderMap) -
 }
 
 async fn switch(app: &App, headers: &HeaderMap, index: String) -> Result<Response, Problem> {
-    let caller = Some(wire(&app.authenticate(headers, Scope::Admin).await?));
+    let caller = Some(wire(&app.authenticate_operator(headers).await?));
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
     let answer = maintenance.switch_index(request(v1::SwitchIndexRequest { index, caller }, deadline)).await;
@@ -192,7 +192,7 @@ pub(crate) async fn drop_index(
     IdPath(index): IdPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = Some(wire(&app.authenticate(&headers, Scope::Admin).await?));
+    let caller = Some(wire(&app.authenticate_operator(&headers).await?));
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
     let answer = maintenance.drop_index(request(v1::DropIndexRequest { index, caller }, deadline)).await;
@@ -207,7 +207,7 @@ pub(crate) async fn drop_index(
     responses((status = 200, description = "The shards", body = ShardsView), Guarded),
 )]
 pub(crate) async fn shards(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    app.authenticate(&headers, Scope::Admin).await?;
+    app.authenticate_operator(&headers).await?;
     let deadline = app.admin_deadline();
     let mut maintenance = app.backends.maintenance.clone();
     let answer = maintenance.read_reshard(request(v1::ReadReshardRequest {}, deadline)).await;
@@ -226,7 +226,7 @@ pub(crate) async fn shards(State(app): State<Arc<App>>, headers: HeaderMap) -> R
     ),
 )]
 pub(crate) async fn reshard(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let caller = Some(wire(&app.authenticate(&headers, Scope::Admin).await?));
+    let caller = Some(wire(&app.authenticate_operator(&headers).await?));
     let deadline = app.admin_deadline();
     let NewShards { shards } = deadline.run(extract::json(&headers, body)).await?;
     let mut maintenance = app.backends.maintenance.clone();

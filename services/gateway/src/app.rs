@@ -20,6 +20,7 @@ use crate::context::with_answer_headers;
 use crate::documents::Fetcher;
 use crate::limits::{Admission, ClientAddress, Kind, Limits};
 use crate::serving::Serving;
+use crate::status::Reported;
 
 /// The longest an administrator's call may take.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(600);
@@ -48,6 +49,8 @@ pub(crate) struct App {
     pub recorder: Recorder,
     /// The gateway's readiness, and that of what is behind it.
     pub health: Health,
+    /// What was last reported of it.
+    pub reported: Reported,
     authenticator: Authenticator,
     limits: Arc<Limits>,
 }
@@ -80,6 +83,7 @@ impl App {
             farewell: Duration::from_millis(runtime.server.drain_delay_ms + runtime.server.drain_timeout_ms / 5 * 4),
             client_address: ClientAddress::new(&config.limits)?,
             health: runtime.health.clone(),
+            reported: Reported::default(),
             authenticator,
             limits,
             config,
@@ -96,6 +100,19 @@ impl App {
             return Ok(principal);
         }
         Err(Error::new(ErrorCode::PermissionDenied, format!("this needs the scope {scope:?}").to_lowercase()))
+    }
+
+    /// Step 1 of calls that change the whole installation, other tenants' part of it too.
+    ///
+    /// # Errors
+    /// As `authenticate`; `PermissionDenied` for administrators of tenants that do not run the installation.
+    pub(crate) async fn authenticate_operator(&self, headers: &HeaderMap) -> Result<Principal> {
+        let principal = self.authenticate(headers, Scope::Admin).await?;
+        let operators = &self.config.operator_tenants;
+        if operators.is_empty() || operators.iter().any(|tenant| *tenant == principal.access.tenant.as_str()) {
+            return Ok(principal);
+        }
+        Err(Error::new(ErrorCode::PermissionDenied, "this is for the tenants that run the installation"))
     }
 
     /// Whether callers need a credential.

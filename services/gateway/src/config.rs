@@ -56,6 +56,10 @@ pub struct Config {
     pub log_queries: bool,
     /// Who may call.
     pub auth: AuthConfig,
+    /// Tenants whose administrators may change indexes and shards, which all tenants share. Empty: those of every tenant may,
+    /// which is right where one organisation owns them all.
+    #[serde(deserialize_with = "ragstone_config::list")]
+    pub operator_tenants: Vec<String>,
     /// What may be asked, and what answers may carry.
     pub guard: GuardConfig,
     /// Documents that are sent as an address.
@@ -93,6 +97,7 @@ impl Default for Config {
             context_tokens: 3_000,
             log_queries: false,
             auth: AuthConfig::default(),
+            operator_tenants: Vec::new(),
             guard: GuardConfig::default(),
             fetch: FetchConfig::default(),
             limits: LimitsConfig::default(),

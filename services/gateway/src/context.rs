@@ -31,6 +31,11 @@ impl RequestContext {
     }
 }
 
+/// The request that is being answered, for tasks that work for it elsewhere; `None` outside of one.
+pub(crate) fn current() -> Option<Arc<RequestContext>> {
+    CURRENT.try_with(Arc::clone).ok()
+}
+
 /// The id of the request that is being answered, for the services behind; empty outside of one.
 pub(crate) fn current_request_id() -> String {
     CURRENT.try_with(|current| current.id.to_str().unwrap_or_default().to_owned()).unwrap_or_default()

@@ -23,6 +23,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use rmcp::{RoleServer, ServerHandler};
 
 use crate::app::App;
+use crate::context;
 use crate::openapi::errors::Guarded;
 use crate::openapi::theirs::{JsonRpc, JsonRpcAnswer};
 use crate::problem::{Problem, disclose};
@@ -42,8 +43,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .with_json_response(true)
         // Who may call is decided by authentication; without it, `Host` and `Origin` are checked there.
         .disable_allowed_hosts()
-        .with_max_request_body_bytes(MAX_BODY)
-        .with_cancellation_token(app.shutdown.child_token());
+        .with_max_request_body_bytes(MAX_BODY);
     let service = StreamableHttpService::new(
         move || Ok(Server { app: Arc::clone(&served) }),
         Arc::new(NeverSessionManager::default()),
@@ -77,7 +77,14 @@ async fn authenticate(State(app): State<Arc<App>>, mut request: Request, next: N
     match app.authenticate(request.headers(), Scope::Query).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            named(next.run(request).await)
+            if let Some(current) = context::current() {
+                request.extensions_mut().insert(current);
+            }
+            // The library reads the body: without this as slowly as a client likes.
+            match app.deadline().run(async { Ok(next.run(request).await) }).await {
+                Ok(response) => named(response),
+                Err(error) => Problem::from(error).into_response(),
+            }
         }
         Err(error) => Problem::from(error).into_response(),
     }
@@ -97,6 +104,15 @@ fn caller(context: &RequestContext<RoleServer>) -> Result<Principal, ErrorData> 
     let parts = context.extensions.get::<http::request::Parts>();
     let caller = parts.and_then(|parts| parts.extensions.get::<Principal>());
     caller.cloned().ok_or_else(|| ErrorData::internal_error("the caller is not known", None))
+}
+
+/// Runs `work` as work for the request it belongs to: the library runs handlers in tasks of its own.
+async fn within<F: Future>(context: &RequestContext<RoleServer>, work: F) -> F::Output {
+    let parts = context.extensions.get::<http::request::Parts>();
+    match parts.and_then(|parts| parts.extensions.get::<Arc<context::RequestContext>>()) {
+        Some(current) => Arc::clone(current).scope(work).await,
+        None => work.await,
+    }
 }
 
 /// An error as the protocol has it.
@@ -141,7 +157,8 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        tools::call(&self.app, caller(&context)?, request, &context).await.map(CallToolResponse::from)
+        let call = tools::call(&self.app, caller(&context)?, request, &context);
+        within(&context, call).await.map(CallToolResponse::from)
     }
 
     async fn list_resources(
@@ -150,7 +167,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         let cursor = request.and_then(|request| request.cursor).unwrap_or_default();
-        resources::list(&self.app, &caller(&context)?, cursor).await.map_err(refuse)
+        within(&context, resources::list(&self.app, &caller(&context)?, cursor)).await.map_err(refuse)
     }
 
     async fn list_resource_templates(
@@ -166,7 +183,7 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let read = resources::read(&self.app, &caller(&context)?, &request.uri).await;
+        let read = within(&context, resources::read(&self.app, &caller(&context)?, &request.uri)).await;
         read.map(ReadResourceResponse::from).map_err(refuse)
     }
 }

@@ -20,6 +20,7 @@ use std::time::Instant;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use ragstone_core::{Citation, Degraded, Error, Hit, Principal, Result, Usage};
+use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,7 +31,8 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::documents::wire;
 use crate::guard::{Checked, check_support, is_relevant};
-use crate::limits::Kind;
+use crate::limits::{Admission, Kind};
+use crate::problem::status_of;
 
 pub(crate) use embed::embed;
 pub(crate) use generate::Finish;
@@ -41,6 +43,7 @@ pub(crate) use retrieve::retrieve;
 pub(crate) use trail::{Timings, Trail};
 
 use generate::{Written, generate};
+use input::Question;
 use trail::Count;
 
 /// Events that may wait for a slow reader before the work behind them pauses.
@@ -104,25 +107,23 @@ pub(crate) struct Answer {
 /// # Errors
 /// `RateLimited`; everything else is told by the stream.
 pub(crate) async fn start(app: Arc<App>, caller: Principal, input: QueryInput, deadline: Deadline) -> Result<Events> {
+    let asked = input.query.clone();
+    let question = input.check(app.config.max_query_chars)?;
     // 2. The rate limit, here where the answer's headers can still be written.
-    let tokens = app.config.context_tokens as u64 + u64::from(input.max_tokens.unwrap_or(USUAL_ANSWER_TOKENS));
+    let written = Some(question.max_tokens).filter(|tokens| *tokens > 0).unwrap_or(USUAL_ANSWER_TOKENS);
+    let tokens = app.config.context_tokens as u64 + u64::from(written);
     let admission = app.admit(&caller, Kind::Query { tokens }).await?;
-    let (asker, trail) = (wire(&caller), Trail::after(&admission));
+    let call = Call { asker: wire(&caller), caller, asked, deadline };
+    let trail = Trail::after(&admission);
     let (out, events) = mpsc::channel(EVENT_BUFFER);
     let work = async move {
         let count = Count::begin();
         let outcome = tokio::select! {
-            outcome = deadline.run(answer(&app, &caller, input, deadline, trail, &out)) => outcome,
+            outcome = deadline.run(answer(&app, &call, question, trail, &out)) => outcome,
             () = app.drained() => Err(Error::unavailable("the gateway is stopping; ask again")),
         };
         count.end(&outcome);
-        if let Ok(answer) = &outcome {
-            app.recorder.record(asker, answer);
-            let Usage { prompt_tokens, completion_tokens } = answer.usage;
-            if let Err(error) = admission.settle(u64::from(prompt_tokens) + u64::from(completion_tokens)).await {
-                tracing::warn!(error = error.chain(), "the tokens of an answer could not be settled");
-            }
-        }
+        settle(&admission, &outcome).await;
         outcome
     };
     let work = AbortOnDropHandle::new(tokio::spawn(work.in_current_span()));
@@ -133,24 +134,48 @@ pub(crate) async fn start(app: Arc<App>, caller: Principal, input: QueryInput, d
     Ok(ReceiverStream::new(events).map(Ok).chain(stream::once(last)).boxed())
 }
 
+/// One question of one caller.
+struct Call {
+    caller: Principal,
+    /// The caller as the audit log names it.
+    asker: v1::Caller,
+    /// The question as it came: cleaning takes away what hides in invisible characters.
+    asked: String,
+    deadline: Deadline,
+}
+
+/// Takes or gives back what the estimate of the tokens was off by. What broke off has used nobody knows how many: then the
+/// estimate stands, but for questions that no model was asked.
+async fn settle(admission: &Admission, outcome: &Result<Answer>) {
+    let used = match outcome {
+        Ok(answer) => u64::from(answer.usage.prompt_tokens) + u64::from(answer.usage.completion_tokens),
+        Err(error) if status_of(error.code).is_client_error() => 0,
+        Err(_) => return,
+    };
+    if let Err(error) = admission.settle(used).await {
+        tracing::warn!(error = error.chain(), "the tokens of an answer could not be settled");
+    }
+}
+
 /// The eleven steps. The first, authentication, is the edge's: `caller` is its result; the second, the rate limit, is
 /// `start`'s. The fourth, the cache lookup, belongs after the third; there is none yet, so every answer is a miss.
 #[tracing::instrument(name = "query", skip_all)]
 async fn answer(
     app: &App,
-    caller: &Principal,
-    input: QueryInput,
-    deadline: Deadline,
+    call: &Call,
+    mut question: Question,
     mut trail: Trail,
     out: &mpsc::Sender<Event>,
 ) -> Result<Answer> {
     let (query_id, started) = (Uuid::now_v7(), Instant::now());
 
-    // 3. Validate and guard, as it came: cleaning takes away what hides in invisible characters. A question within a
-    // conversation is made to stand alone.
-    guard(app, caller, &input)?;
-    let mut question = input.check(app.config.max_query_chars)?;
-    question.search.text = history::standalone(app, &question, deadline, &mut trail).await?;
+    let Call { caller, asked, deadline, .. } = call;
+    let deadline = *deadline;
+
+    // 3. Guard; its form has been checked. A question within a conversation is made to stand alone.
+    guard(app, caller, asked, &question.history)?;
+    let (standalone, rewriting) = history::standalone(app, &question, deadline, &mut trail).await?;
+    question.search.text = standalone;
     if app.config.log_queries {
         tracing::info!(query = question.search.text, "query");
     }
@@ -167,6 +192,8 @@ async fn answer(
     let hits = rerank(app, &question.search, found.hits, deadline, &mut trail).await;
     // 8. Pack the context into its budget; what is too far from the question is no context.
     let contexts = Arc::new(pack::pack(relevant(app, hits), app.config.context_tokens));
+    // From here on the caller has read them, however the answer ends.
+    let mut note = app.recorder.note(call.asker.clone(), query_id, &contexts);
     emit(out, Event::Contexts { query_id, contexts: Arc::clone(&contexts) }).await?;
     // 9. Generate; from nothing no model is asked.
     let written = if contexts.is_empty() {
@@ -184,6 +211,7 @@ async fn answer(
     }
     // 11. Answer; it is counted by `Count`.
     trail.timings.total = started.elapsed();
+    note.degraded.clone_from(&trail.degraded);
     Ok(Answer {
         query_id,
         text,
@@ -192,20 +220,28 @@ async fn answer(
         sources_complete,
         cache: "miss",
         model: written.model,
-        usage: written.usage,
+        usage: sum(written.usage, rewriting),
         finish: written.finish,
         trail,
         trace_id: ragstone_telemetry::trace_id(),
     })
 }
 
-/// Judges the question and what was said before it.
+/// What rewriting the question and writing the answer cost together.
+fn sum(answer: Usage, rewriting: Usage) -> Usage {
+    Usage {
+        prompt_tokens: answer.prompt_tokens.saturating_add(rewriting.prompt_tokens),
+        completion_tokens: answer.completion_tokens.saturating_add(rewriting.completion_tokens),
+    }
+}
+
+/// Judges the question and what was said before it, also what the client says was answered: all of it is the client's.
 ///
 /// # Errors
 /// `Unprocessable` for what the tenant's policy blocks.
-fn guard(app: &App, caller: &Principal, input: &QueryInput) -> Result<()> {
-    let said = input.history.iter().filter(|turn| turn.speaker == Speaker::User).map(|turn| turn.text.as_str());
-    said.chain([input.query.as_str()]).try_for_each(|text| {
+fn guard(app: &App, caller: &Principal, asked: &str, history: &[Turn]) -> Result<()> {
+    let said = history.iter().map(|turn| turn.text.as_str());
+    said.chain([asked]).try_for_each(|text| {
         let judged = app.config.guard.judge(&caller.access.tenant, text);
         judged.record();
         judged.refuse()

@@ -20,9 +20,8 @@ use crate::extract;
 use crate::openapi::errors::{Absent, Guarded, JsonBody, Unusable};
 use crate::problem::Problem;
 
-/// Answers are noted a moment after they are given: for so long an unknown one is looked for again.
-const PATIENCE: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(100);
+/// Answers are noted a moment after they are given: an unknown one is looked for again after these pauses.
+const PAUSES: [Duration; 3] = [Duration::from_millis(150), Duration::from_millis(350), Duration::from_millis(1500)];
 /// How often ratings are summed up, and of which time.
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 const SUMMARY_OF: Duration = Duration::from_secs(24 * 3600);
@@ -104,13 +103,14 @@ pub(crate) async fn give(
     };
     let caller = Some(wire(caller));
     let message = v1::GiveFeedbackRequest { caller, query_id, rating: rating.into(), comment };
-    let until = Deadline::after(PATIENCE);
+    let mut pauses = PAUSES.into_iter();
     loop {
         let answer = app.backends.access.clone().give_feedback(request(message.clone(), deadline)).await;
         match answer.map_err(failed(INGESTION)) {
-            Err(error) if error.code == ErrorCode::NotFound && !until.remaining().is_zero() => {
-                tokio::time::sleep(PAUSE).await
-            }
+            Err(error) if error.code == ErrorCode::NotFound => match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            },
             Err(error) => return Err(error),
             Ok(_) => {
                 metrics::counter!("rag_feedback_total", "rating" => name).increment(1);

@@ -115,8 +115,12 @@ fn parse<T: DeserializeOwned>(arguments: Value) -> Result<T> {
 
 async fn find(app: &App, caller: &Principal, arguments: Value, deadline: Deadline) -> Result<CallToolResult> {
     let SearchArguments { query, k, mode, filter } = parse(arguments)?;
+    // What is found here goes to a model.
+    let guard = &app.config.guard;
+    let filter = Some(guard.restrict(filter.unwrap_or_default()));
     let input = SearchInput { query, k, mode, filter, rerank: None };
-    let found = search(app, caller, input, deadline).await?;
+    let mut found = search(app, caller, input, deadline).await?;
+    found.result.hits.retain(|hit| guard.admits(&hit.content));
     let passages = found.result.hits.iter().enumerate().map(|(n, hit)| {
         let name = if hit.title.is_empty() { hit.document_id.as_str() } else { &hit.title };
         format!("[{}] {name} ({}, passage {})\n{}", n + 1, hit.document_id, hit.chunk_index, hit.content)

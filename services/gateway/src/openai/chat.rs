@@ -172,7 +172,7 @@ pub(crate) async fn complete(State(app): State<Arc<App>>, headers: HeaderMap, bo
 
 fn usage(answer: &Answer) -> Value {
     let (read, written) = (answer.usage.prompt_tokens, answer.usage.completion_tokens);
-    json!({ "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written })
+    json!({ "prompt_tokens": read, "completion_tokens": written, "total_tokens": read.saturating_add(written) })
 }
 
 fn whole(answer: Answer) -> Result<Value> {

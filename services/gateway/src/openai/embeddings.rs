@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use base64::Engine as _;
 use http::HeaderMap;
-use ragstone_core::{Error, Result, Scope};
+use ragstone_core::{Error, Principal, Result, Scope};
 use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use ragstone_rpc::request;
@@ -105,19 +105,19 @@ impl Input {
 )]
 pub(crate) async fn embed(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
-    app.admit(&caller, limits::Kind::Search).await?;
     let deadline = app.deadline();
     let work = async {
         let request: Request = extract::json(&headers, body).await?;
-        answer(&app, request, deadline).await
+        answer(&app, &caller, request, deadline).await
     };
     Ok(Json(deadline.run(work).await?))
 }
 
-async fn answer(app: &App, wanted: Request, deadline: Deadline) -> Result<Value> {
+async fn answer(app: &App, caller: &Principal, wanted: Request, deadline: Deadline) -> Result<Value> {
     let Request { model, input, encoding_format, dimensions, ragstone } = wanted;
     let texts = input.texts()?;
     let tokens: usize = texts.iter().map(|text| text.len().div_ceil(BYTES_PER_TOKEN)).sum();
+    app.admit(caller, limits::Kind::Query { tokens: tokens as u64 }).await?;
     let kind = match ragstone.unwrap_or_default().kind {
         Kind::Query => v1::EmbedKind::Query,
         Kind::Passage => v1::EmbedKind::Passage,

@@ -48,8 +48,13 @@ pub(crate) async fn one(
 /// Without the embedding service its model is left out: the other one still answers.
 async fn known(app: &App) -> Vec<Value> {
     let mut models = vec![model(MODEL)];
+    let serving = app.serving.model();
+    if !serving.is_empty() {
+        models.push(model(&serving));
+        return models;
+    }
     let deadline = app.deadline().cap(app.config.embed_timeout());
-    let message = v1::DescribeModelRequest { model: app.serving.model() };
+    let message = v1::DescribeModelRequest { model: serving };
     let answer = app.backends.embedding.clone().describe_model(request(message, deadline)).await;
     match deadline.run(async { answer.map_err(failed("embedding")) }).await {
         Ok(answer) => models.push(model(&answer.into_inner().model)),

@@ -99,6 +99,9 @@ impl Compared {
     fn filter(self) -> Result<Filter> {
         let mut filter = Filter::default();
         match self {
+            Self::Joined { filters, .. } if filters.is_empty() => {
+                return Err(Error::invalid("filters: an 'and' or 'or' of nothing says nothing"));
+            }
             Self::Joined { how: Join::And, filters } => {
                 for one in filters {
                     let mut inner = one.filter()?;

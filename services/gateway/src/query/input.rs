@@ -4,7 +4,7 @@ use ragstone_core::{Error, Filter, Result, SearchMode};
 use ragstone_text::clean;
 use serde::Deserialize;
 
-use super::history::Turn;
+use super::history::{Turn, newest};
 use crate::extract::object;
 use crate::openapi::shapes::{FilterShape, ModeShape};
 
@@ -13,6 +13,8 @@ const DEFAULT_K: u32 = 5;
 const MAX_K: u32 = 100;
 const MAX_TOKENS: u32 = 4096;
 const MAX_TEMPERATURE: f32 = 2.0;
+/// A query may have so many times as many characters before invisible ones are removed.
+const MAX_INVISIBLE: usize = 4;
 const MAX_STOPS: usize = 4;
 const MAX_STOP_CHARS: usize = 64;
 
@@ -134,7 +136,14 @@ impl QueryInput {
         if stop.len() > MAX_STOPS || stop.iter().any(|text| !(1..=MAX_STOP_CHARS).contains(&text.chars().count())) {
             return Err(Error::invalid(format!("stop takes {MAX_STOPS} texts of 1 to {MAX_STOP_CHARS} characters")));
         }
-        Ok(Question { search, history, stop, seed, max_tokens: max_tokens.unwrap_or_default(), temperature })
+        Ok(Question {
+            search,
+            history: newest(history),
+            stop,
+            seed,
+            max_tokens: max_tokens.unwrap_or_default(),
+            temperature,
+        })
     }
 }
 
@@ -144,6 +153,11 @@ impl SearchInput {
     /// # Errors
     /// As [`QueryInput::check`].
     pub(crate) fn check(self, max_chars: usize) -> Result<Search> {
+        // What is mostly invisible is not worth the work of cleaning and judging it.
+        let raw = self.query.chars().count();
+        if raw > max_chars.saturating_mul(MAX_INVISIBLE) {
+            return Err(Error::invalid(format!("the query is {raw} characters long; the limit is {max_chars}")));
+        }
         let text = clean(&self.query);
         let chars = text.chars().count();
         if chars > max_chars {
