@@ -71,8 +71,12 @@ pub(crate) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
         return Err(Error::new(ErrorCode::UnsupportedMediaType, "the body must be application/json"));
     }
     // A derived type would also take a list of its fields.
-    if !bytes.trim_ascii_start().starts_with(b"{") {
-        return Err(Error::invalid("the JSON is not as it should be: the body must be an object"));
+    let (space, value) = bytes.split_at(bytes.len() - bytes.trim_ascii_start().len());
+    if value.starts_with(b"[") {
+        let lines = space.iter().filter(|byte| **byte == b'\n').count();
+        let column = space.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        let place = format!("line {} column {column}", lines + 1);
+        return Err(Error::invalid(format!("the JSON is not as it should be: a list instead of an object at {place}")));
     }
     parse_json(&bytes)
 }
@@ -177,5 +181,6 @@ mod tests {
         for list in [r#"[{"a": 1}]"#, r#"{"inner": [1]}"#, r#"{"inner": []}"#, "[]", "null", "7", ""] {
             assert_eq!(read(list).await.unwrap_err().code, ErrorCode::InvalidArgument, "{list}");
         }
+        assert!(read("\n\n  []").await.unwrap_err().message.ends_with("at line 3 column 3"));
     }
 }
