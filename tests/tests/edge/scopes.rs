@@ -2,6 +2,7 @@
 
 use ragstone_core::Scope;
 use ragstone_proto::v1;
+use ragstone_testkit::client::Client;
 use reqwest::Method;
 use serde_json::json;
 use tonic::Code;
@@ -10,7 +11,7 @@ use crate::routes::{ROUTES, Route, a_path};
 use crate::world::{ALL, Grpc, channel, client, grpc, stack, token, with_headers};
 
 /// Sends a request without sense to a route: who may use it is decided before that matters.
-async fn call(client: &ragstone_testkit::client::Client, route: &Route) -> reqwest::Response {
+async fn call(client: &Client, route: &Route) -> reqwest::Response {
     let path = a_path(route.path);
     let request = client.http().request(Method::from_bytes(route.method.as_bytes()).unwrap(), client.url(&path));
     let request = if route.method == "GET" { request } else { request.json(&json!({})) };
@@ -123,6 +124,61 @@ async fn each_method_wants_its_scope() {
         // Errors are in the head, successes in the trailer that is part of the body.
         let trailer = String::from_utf8_lossy(&body).contains(&format!("grpc-status:{status}"));
         assert!(header.as_deref() == Some(status) || trailer, "gRPC-Web: {header:?}, {body:?}");
+    }
+    stack.stop().await.unwrap();
+}
+
+/// Every method of the inner services: `/ragstone.v1.Service/Method`.
+fn inner_methods() -> Vec<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/ragstone/v1");
+    let mut methods = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let mut service = "";
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("service ") {
+                service = name.split_whitespace().next().unwrap();
+            } else if let Some((method, _)) = line.trim().strip_prefix("rpc ").and_then(|rest| rest.split_once('(')) {
+                methods.push(format!("/ragstone.v1.{service}/{method}"));
+            }
+        }
+    }
+    methods.retain(|method| !method.contains(".RagService/"));
+    methods
+}
+
+/// The status of a call without a message.
+async fn grpc_status(client: &Client, path: &str, token: Option<&str>) -> String {
+    let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let request = http.post(client.url(path)).header("content-type", "application/grpc").body(vec![0_u8; 5]);
+    let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
+    let response = request.send().await.unwrap();
+    let header = response.headers().get("grpc-status").map(|value| value.to_str().unwrap().to_owned());
+    // A success has it in its trailers, which this client does not show.
+    header.unwrap_or_else(|| format!("HTTP {}", response.status().as_u16()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_grpc_only_health_is_open_and_no_inner_service_is_there() {
+    let stack = stack(&[]).await;
+    let client = stack.client();
+    let root = token("acme", "root", &ALL, &[]);
+    let inner = inner_methods();
+    assert!(inner.len() > 30, "{inner:?}");
+    for method in &inner {
+        for token in [None, Some(root.as_str())] {
+            assert_eq!(grpc_status(&client, method, token).await, "12", "{method}: not served");
+        }
+    }
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    for (path, token, status) in [
+        ("/grpc.health.v1.Health/Check", None, "HTTP 200"),
+        (reflection, None, "16"),
+        (reflection, Some(crate::world::token("acme", "ada", &[Scope::Ingest], &[])), "7"),
+        (reflection, Some(root), "HTTP 200"),
+        ("/ragstone.v1.RagService/Nothing", None, "12"),
+    ] {
+        assert_eq!(grpc_status(&client, path, token.as_deref()).await, status, "{path}");
     }
     stack.stop().await.unwrap();
 }

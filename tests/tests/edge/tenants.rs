@@ -151,7 +151,6 @@ fn attempts(route: &Route, victim: &Tenant) -> Vec<(String, Value, Expected)> {
         ("PUT", "/v1/admin/shards") => vec![(with(""), json!({ "shards": [] }), Nothing)],
         (_, path) if path.starts_with("/v1/admin/") => vec![(with("none"), Value::Null, Nothing)],
         ("POST", "/mcp") => Vec::new(), // It has many calls of its own: `try_mcp`.
-        (_, "/mcp") => vec![(with(""), Value::Null, Nothing)],
         ("GET", "/" | "/assets/{name}" | "/openapi.json" | "/docs" | "/docs/{name}" | "/v1/status") => {
             vec![(with(&document), Value::Null, Nothing)]
         }
