@@ -108,6 +108,8 @@ fn caller(context: &RequestContext<RoleServer>) -> Result<Principal, ErrorData> 
 
 /// Runs `work` as work for the request it belongs to: the library runs handlers in tasks of its own.
 async fn within<F: Future>(context: &RequestContext<RoleServer>, work: F) -> F::Output {
+    // A question's future is large, and without optimisation it is copied on the stack each time it is handed on.
+    let work = Box::pin(work);
     let parts = context.extensions.get::<http::request::Parts>();
     match parts.and_then(|parts| parts.extensions.get::<Arc<context::RequestContext>>()) {
         Some(current) => Arc::clone(current).scope(work).await,
