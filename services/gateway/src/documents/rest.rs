@@ -54,7 +54,8 @@ pub(crate) struct TextPart {
         ),
     ),
     responses(
-        (status = 202, description = "It is durable; the job makes it searchable", body = Accepted, headers(("etag" = String, description = "The version, for `If-Match`"))),
+        (status = 202, description = "It is durable; the job makes it searchable", body = Accepted,
+            headers(("etag" = String, description = "The version, for `If-Match`"))),
         Guarded, JsonBody, Absent, Conflicting, Unusable, Limited, DiskFull,
     ),
 )]
@@ -166,7 +167,11 @@ fn etag(version: u64) -> String {
     get, path = "/v1/documents/{id}", operation_id = "get_document", tag = "documents",
     summary = "One document and its state",
     params(DocumentPath),
-    responses((status = 200, description = "The document", body = Document, headers(("etag" = String, description = "The version, for `If-Match`"))), Guarded, Malformed, Absent),
+    responses(
+        (status = 200, description = "The document", body = Document,
+            headers(("etag" = String, description = "The version, for `If-Match`"))),
+        Guarded, Malformed, Absent,
+    ),
 )]
 pub(crate) async fn get(
     State(app): State<Arc<App>>,

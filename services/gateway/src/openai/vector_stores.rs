@@ -26,7 +26,10 @@ const MAX_RESULTS: u32 = 50;
 
 /// A request.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[schema(as = VectorStoreRequest, example = json!({ "query": "bell", "filters": { "type": "gte", "key": "year", "value": 1600 } }))]
+#[schema(as = VectorStoreRequest, example = json!({
+    "query": "bell",
+    "filters": { "type": "gte", "key": "year", "value": 1600 },
+}))]
 pub(crate) struct Request {
     query: Query,
     #[serde(default)]
