@@ -64,6 +64,18 @@ async fn the_first_words_arrive_while_the_model_is_still_writing() {
     // The client leaves, and the model's server sees it.
     drop(response);
     tokio::time::timeout(Duration::from_secs(5), model.cancelled(1)).await.unwrap();
+    // The passages were shown, so the audit log names them.
+    let noted = async {
+        loop {
+            let log = client.get("/v1/admin/audit?action=answer").await.unwrap().expect_status(200).unwrap();
+            if let Some(entry) = log["items"].get(0) {
+                return entry["documents"].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let read = tokio::time::timeout(Duration::from_secs(10), noted).await.unwrap();
+    assert_eq!(read, json!([{"document_id": "observatory", "version": 1}]));
     stack.stop().await.unwrap();
 }
 
