@@ -27,6 +27,7 @@ struct SearchArguments {
     query: String,
     k: Option<u32>,
     mode: Option<SearchMode>,
+    #[serde(default, deserialize_with = "crate::extract::object")]
     filter: Option<Filter>,
 }
 
@@ -35,6 +36,7 @@ struct SearchArguments {
 struct AskArguments {
     question: String,
     k: Option<u32>,
+    #[serde(default, deserialize_with = "crate::extract::object")]
     filter: Option<Filter>,
 }
 
