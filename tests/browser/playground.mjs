@@ -47,6 +47,18 @@ async function upload(page, files) {
   }
 }
 
+// As a person drops files on the page.
+async function drop(page, name, text) {
+  await page.evaluate(([name, text]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([text], name, { type: "text/plain" }));
+    const event = (kind) => document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+    event("dragenter");
+    event("drop");
+  }, [name, text]);
+  await page.locator("#documents li", { hasText: name }).filter({ hasText: "ready" }).waitFor({ timeout: 60_000 });
+}
+
 async function ask(page) {
   await page.fill("#question", "Who cast the bell of Nordhafen?");
   // By the keyboard alone.
@@ -75,14 +87,13 @@ async function widths(page, name) {
 
 const directory = await mkdtemp(path.join(tmpdir(), "playground-"));
 const bell = path.join(directory, "bell.md");
-const hostile = path.join(directory, "hostile.txt");
 await writeFile(bell, `# Nordhafen\n\n${FACT}\n\nIt still rings at noon.\n`);
-await writeFile(hostile, `${HOSTILE}\nThe hostile gate of Sudhafen opens at dawn.\n`);
 
 const browser = await chromium.launch({ executablePath: process.env.RAGSTONE_TEST_CHROMIUM, args: ["--no-sandbox"] });
 try {
   const desktop = await open(browser, { viewport: { width: 1280, height: 900 }, scheme: "light", phone: false });
-  await upload(desktop, [bell, hostile]);
+  await upload(desktop, [bell]);
+  await drop(desktop, "hostile.txt", `${HOSTILE}\nThe hostile gate of Sudhafen opens at dawn.\n`);
   await ask(desktop);
   await desktop.screenshot({ path: path.join(screenshots, "desktop.png"), fullPage: true });
   await openCitation(desktop);

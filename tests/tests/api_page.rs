@@ -3,9 +3,11 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use ragstone_testkit::process::binary;
 use ragstone_testkit::stack::{Form, Stack};
+use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -70,6 +72,17 @@ async fn run(block: &Block, dir: &Path) -> String {
     said
 }
 
+/// Nobody types the next block before the documents of this one are in.
+async fn settled(stack: &Stack) {
+    let client = stack.client();
+    for status in ["queued", "running"] {
+        let path = format!("/v1/jobs?status={status}");
+        while client.get(&path).await.unwrap().expect_status(200).unwrap()["items"] != json!([]) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_page_works_as_it_is_printed() {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md")).unwrap();
@@ -87,6 +100,7 @@ async fn every_command_of_the_page_works_as_it_is_printed() {
         for words in promised {
             assert!(said.contains(words), "line {}: no {words} in\n{said}", block.line);
         }
+        settled(&stack).await;
     }
     stack.stop().await.unwrap();
 }

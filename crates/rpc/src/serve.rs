@@ -25,12 +25,25 @@ use streams::Streams;
 const MAX_HEADER_BYTES: u32 = 32 * 1024;
 /// Headers of a request; more are answered with 431.
 const MAX_HEADERS: usize = 100;
-/// Calls at once on one connection.
-const MAX_STREAMS: u32 = 1_000;
-/// Calls a client may take back before they have been looked at, and calls that broke the protocol; a connection with more
-/// is closed.
-const MAX_PENDING_RESETS: usize = 20;
-const MAX_ERROR_RESETS: usize = 256;
+/// What one HTTP/2 connection may do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Calls at once.
+    streams: u32,
+    /// Calls that may be taken back before they have been looked at; a connection with more is closed.
+    pending_resets: usize,
+    /// Calls that may break the protocol, the same.
+    error_resets: usize,
+}
+
+impl Bounds {
+    /// For anybody's connections.
+    pub(crate) const PUBLIC: Self = Self { streams: 100, pending_resets: 20, error_resets: 256 };
+    /// For those of our own services. Many callers share one: whoever takes calls back at the gateway takes them back here
+    /// too, and must not close it for the others.
+    pub(crate) const INNER: Self = Self { streams: 1_000, pending_resets: 10_000, error_resets: 10_000 };
+}
+
 /// How often an HTTP/2 client is asked whether it is still there, and how long it may take to answer.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long to wait before accepting again when the process has no file descriptors left.
@@ -50,7 +63,12 @@ struct Shared {
 }
 
 /// Serves `router` until the runtime's shutdown token fires and what was under way has ended, or the drain time is over.
-pub(crate) async fn serve(runtime: Runtime, router: axum::Router, tls: Option<Reloaded<rustls::ServerConfig>>) {
+pub(crate) async fn serve(
+    runtime: Runtime,
+    router: axum::Router,
+    tls: Option<Reloaded<rustls::ServerConfig>>,
+    bounds: Bounds,
+) {
     let Runtime { name, listener, shutdown, health, server: config } = runtime;
     let stop = {
         let (shutdown, delay) = (shutdown.clone(), config.drain_delay());
@@ -64,7 +82,7 @@ pub(crate) async fn serve(runtime: Runtime, router: axum::Router, tls: Option<Re
     let shared = Arc::new(Shared {
         service: name,
         router,
-        http: http(name, &config),
+        http: http(name, &config, bounds),
         tls,
         config,
         stop: CancellationToken::new(),
@@ -84,7 +102,7 @@ pub(crate) async fn serve(runtime: Runtime, router: axum::Router, tls: Option<Re
 
 /// hyper's settings. Its time limit for headers would also end connections that only wait for their next request:
 /// `watch` tells the two apart.
-fn http(service: &'static str, config: &ServerConfig) -> auto::Builder<Streams> {
+fn http(service: &'static str, config: &ServerConfig, bounds: Bounds) -> auto::Builder<Streams> {
     let mut builder = auto::Builder::new(Streams::new(service, config.write_timeout()));
     let timer = hyper_util::rt::TokioTimer::new();
     builder
@@ -96,10 +114,10 @@ fn http(service: &'static str, config: &ServerConfig) -> auto::Builder<Streams> 
     builder
         .http2()
         .timer(timer)
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(bounds.streams)
         .max_header_list_size(MAX_HEADER_BYTES)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .max_pending_accept_reset_streams(bounds.pending_resets)
+        .max_local_error_reset_streams(bounds.error_resets)
         .keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE);
     builder

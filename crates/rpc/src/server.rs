@@ -17,6 +17,7 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::observe::observe;
+use crate::serve::Bounds;
 use crate::tls::{self, Reloaded};
 use crate::{Health, Runtime, TlsConfig, cors, serve, unusable};
 
@@ -38,6 +39,7 @@ pub struct Server {
     guard: Option<Wrap>,
     grpc_web: bool,
     origins: Vec<String>,
+    bounds: Bounds,
 }
 
 impl Server {
@@ -45,7 +47,7 @@ impl Server {
     #[must_use]
     pub fn new(runtime: Runtime) -> Self {
         let tls = runtime.server.tls.clone().map(|tls| (TLS_SECTION, tls));
-        Self { tls, ..Self::with_router(runtime, axum::Router::new().fallback(unimplemented)) }
+        Self { tls, bounds: Bounds::INNER, ..Self::with_router(runtime, axum::Router::new().fallback(unimplemented)) }
     }
 
     /// A server of `router`'s routes, and of gRPC services on the same port. It is open to clients of all kinds: the TLS
@@ -61,6 +63,7 @@ impl Server {
             guard: None,
             grpc_web: false,
             origins: Vec::new(),
+            bounds: Bounds::PUBLIC,
         }
     }
 
@@ -130,7 +133,7 @@ impl Server {
     /// # Errors
     /// When a certificate cannot be used, an origin is none, or the reflection data is unusable.
     pub async fn serve(self) -> anyhow::Result<()> {
-        let Self { runtime, rest, grpc, names, tls, guard, grpc_web, origins } = self;
+        let Self { runtime, rest, grpc, names, tls, guard, grpc_web, origins, bounds } = self;
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let mut grpc = route(grpc, reflection()?);
         if let Some(guard) = guard {
@@ -152,7 +155,7 @@ impl Server {
         let name = runtime.name;
         let address = runtime.listener.local_addr().context("listener")?;
         tracing::info!(service = name, %address, tls = tls.is_some(), "serving");
-        serve::serve(runtime, router, tls).await;
+        serve::serve(runtime, router, tls, bounds).await;
         watcher.abort();
         tracing::info!(service = name, "stopped");
         Ok(())

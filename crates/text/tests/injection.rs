@@ -214,7 +214,7 @@ fn time_grows_with_the_length_only() {
         };
         time(4096);
         let best = (0..5).map(|_| time(4096)).min().unwrap();
-        let long = time(64 * 1024);
+        let long = (0..3).map(|_| time(64 * 1024)).min().unwrap();
         println!("{part:?}: 4 KB {best:?}, 64 KB {long:?}");
         assert!(long < Duration::from_secs(2), "{part:?}: {long:?}");
         assert!(long < best * 100 + Duration::from_millis(50), "{part:?}: {best:?}, {long:?}");

@@ -4,6 +4,7 @@
 mod audit;
 mod credentials;
 mod groups;
+mod hostile;
 mod idempotency;
 mod limits;
 mod naughty;

@@ -75,8 +75,9 @@ async fn calls_taken_back_in_masses_end_the_connection_and_no_other() {
     let attack = async {
         for sent in 0..RESETS {
             let Ok(mut ready) = hostile.ready().await else { return sent };
-            // Nobody's calls: they end at the gateway.
-            let request = http::Request::get(&url).body(()).unwrap();
+            // Each begins a call between the services too, on a connection that all callers share.
+            let request = http::Request::get(&url).header("authorization", format!("Bearer {token}"));
+            let request = request.body(()).unwrap();
             let Ok((_, mut call)) = ready.send_request(request, true) else { return sent };
             call.send_reset(h2::Reason::CANCEL);
             hostile = ready;
