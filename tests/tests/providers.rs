@@ -90,3 +90,33 @@ async fn when_the_model_fails_the_documents_own_sentences_stand_in() {
     assert!(metrics.contains("rag_degraded_total{code=\"generation.extractive\"} 1"), "{metrics}");
     stack.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_when_the_service_stops_is_answered_on_every_surface() {
+    let late = Behaviour::Late(Duration::from_secs(2), Box::new(Behaviour::answer("It was opened in 1932 [1].")));
+    let model = FakeOpenAi::start([late]).await.unwrap();
+    let mut stack = stack_with(&model).await;
+    let client = stack.client();
+    let arguments = json!({"name": "ask", "arguments": {"question": QUESTION}});
+    let mcp = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": arguments});
+    let chat = json!({"model": "ragstone", "messages": [{"role": "user", "content": QUESTION}]});
+    let calls = [("/v1/query", json!({"query": QUESTION})), ("/v1/chat/completions", chat), ("/mcp", mcp)];
+    let calls: Vec<_> = calls
+        .into_iter()
+        .map(|(path, body)| {
+            let request = client.http().post(client.url(path)).json(&body);
+            let request = request.header("accept", "application/json, text/event-stream");
+            tokio::spawn(async move { (path, request.send().await.unwrap().text().await.unwrap()) })
+        })
+        .collect();
+    // Until the model has all three.
+    while model.seen().len() < calls.len() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let stopped = stack.process("up").unwrap().terminate().await.unwrap();
+    for call in calls {
+        let (path, answer) = call.await.unwrap();
+        assert!(answer.contains("It was opened in 1932"), "{path}: {answer}");
+    }
+    assert!(stopped.success(), "{stopped}");
+}

@@ -12,9 +12,8 @@ use ragstone_proto::v1;
 use ragstone_resilience::Deadline;
 use ragstone_rpc::request;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::view::list;
 use crate::app::App;
 use crate::backends::failed;
 use crate::extract;
@@ -79,6 +78,35 @@ enum Input {
     Tokens(#[expect(dead_code, reason = "only told apart, to be refused")] Value),
 }
 
+/// The answer, written as it is: thousands of vectors are too much to be taken apart first.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer {
+    object: &'static str,
+    data: Vec<Embedding>,
+    model: String,
+    usage: Tokens,
+}
+
+#[derive(Debug, Serialize)]
+struct Embedding {
+    object: &'static str,
+    index: usize,
+    embedding: Encoded,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+enum Encoded {
+    Float(Vec<f32>),
+    Base64(String),
+}
+
+#[derive(Debug, Serialize)]
+struct Tokens {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
 impl Input {
     fn texts(self) -> Result<Vec<String>> {
         let texts = match self {
@@ -103,7 +131,11 @@ impl Input {
     request_body = Request,
     responses((status = 200, description = "One for each text", body = Embeddings), Guarded, JsonBody, Absent, Unusable, Limited),
 )]
-pub(crate) async fn embed(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Value>, Problem> {
+pub(crate) async fn embed(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Answer>, Problem> {
     let caller = app.authenticate(&headers, Scope::Query).await?;
     let deadline = app.deadline();
     let work = async {
@@ -113,7 +145,7 @@ pub(crate) async fn embed(State(app): State<Arc<App>>, headers: HeaderMap, body:
     Ok(Json(deadline.run(work).await?))
 }
 
-async fn answer(app: &App, caller: &Principal, wanted: Request, deadline: Deadline) -> Result<Value> {
+async fn answer(app: &App, caller: &Principal, wanted: Request, deadline: Deadline) -> Result<Answer> {
     let Request { model, input, encoding_format, dimensions, ragstone } = wanted;
     let texts = input.texts()?;
     let tokens: usize = texts.iter().map(|text| text.len().div_ceil(BYTES_PER_TOKEN)).sum();
@@ -133,25 +165,20 @@ async fn answer(app: &App, caller: &Principal, wanted: Request, deadline: Deadli
                 let message = format!("dimensions is {wanted}; this model makes {}", vector.values.len());
                 return Err(Error::invalid(message));
             }
-            let index = data.len();
-            data.push(
-                json!({ "object": "embedding", "index": index, "embedding": encode(&vector.values, encoding_format) }),
-            );
+            let embedding = encode(vector.values, encoding_format);
+            data.push(Embedding { object: "embedding", index: data.len(), embedding });
         }
     }
-    let mut answer = list(data);
-    answer["model"] = model.into();
-    answer["usage"] = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
-    Ok(answer)
+    Ok(Answer { object: "list", data, model, usage: Tokens { prompt_tokens: tokens, total_tokens: tokens } })
 }
 
 /// As numbers, or as the base64 of little-endian 32-bit floats.
-fn encode(values: &[f32], encoding: Encoding) -> Value {
+fn encode(values: Vec<f32>, encoding: Encoding) -> Encoded {
     match encoding {
-        Encoding::Float => json!(values),
+        Encoding::Float => Encoded::Float(values),
         Encoding::Base64 => {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            Value::String(base64::engine::general_purpose::STANDARD.encode(bytes))
+            Encoded::Base64(base64::engine::general_purpose::STANDARD.encode(bytes))
         }
     }
 }
@@ -160,6 +187,7 @@ fn encode(values: &[f32], encoding: Encoding) -> Value {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use serde_json::json;
 
     fn texts(input: Value) -> Result<Vec<String>> {
         serde_json::from_value::<Input>(input).unwrap().texts()
@@ -182,7 +210,7 @@ mod tests {
 
     #[test]
     fn base64_is_little_endian_floats() {
-        assert_eq!(encode(&[1.0, -2.0], Encoding::Base64), json!("AACAPwAAAMA="));
-        assert_eq!(encode(&[1.0, -2.0], Encoding::Float), json!([1.0, -2.0]));
+        assert_eq!(encode(vec![1.0, -2.0], Encoding::Base64), Encoded::Base64("AACAPwAAAMA=".to_owned()));
+        assert_eq!(encode(vec![1.0, -2.0], Encoding::Float), Encoded::Float(vec![1.0, -2.0]));
     }
 }
