@@ -1,10 +1,10 @@
 //! The playground in a real Chromium, driven by playwright-core: what a person does there, at desktop and phone widths.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use ragstone_testkit::process::binary;
+use ragstone_testkit::process::{binary, installed};
 use ragstone_testkit::stack::{Form, Stack};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -12,12 +12,6 @@ use tokio::process::Command;
 /// Where `scripts/test-browser.sh` puts playwright-core, and where screenshots go, to be looked at.
 fn cache(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache").join(name)
-}
-
-fn chromium() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|place| place.join("chromium")).find(|file| file.is_file());
-    found.expect("scripts/test-tools.sh installs chromium")
 }
 
 /// Runs the script and returns what it saw.
@@ -33,7 +27,7 @@ async fn drive(stack: &Stack, token: Option<&str>) -> Value {
         .arg(&screenshots)
         .args(token)
         .env("RAGSTONE_TEST_BROWSER", browser)
-        .env("RAGSTONE_TEST_CHROMIUM", chromium())
+        .env("RAGSTONE_TEST_CHROMIUM", installed("chromium", "chromium").unwrap())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

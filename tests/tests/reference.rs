@@ -1,18 +1,13 @@
 //! The API's reference at `/docs` in a real Chromium: it shows every call and sends one, and loads nothing from elsewhere.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
+use ragstone_testkit::process::installed;
 use ragstone_testkit::stack::{Form, Stack};
 use serde_json::{Value, json};
 use tokio::process::Command;
-
-fn chromium() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|place| place.join("chromium")).find(|file| file.is_file());
-    found.expect("scripts/test-tools.sh installs chromium")
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_shows_every_call_and_loads_nothing_from_elsewhere() {
@@ -24,7 +19,7 @@ async fn the_reference_shows_every_call_and_loads_nothing_from_elsewhere() {
         .arg(root.join("browser/reference.mjs"))
         .arg(stack.url())
         .env("RAGSTONE_TEST_BROWSER", browser)
-        .env("RAGSTONE_TEST_CHROMIUM", chromium())
+        .env("RAGSTONE_TEST_CHROMIUM", installed("chromium", "chromium").unwrap())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

@@ -81,7 +81,7 @@ impl JwtAlgorithm {
     }
 
     /// As the library that verifies names it.
-    pub(crate) fn library(self) -> Algorithm {
+    pub(crate) fn of_jsonwebtoken(self) -> Algorithm {
         match self {
             Self::Rs256 => Algorithm::RS256,
             Self::Rs384 => Algorithm::RS384,

@@ -83,7 +83,8 @@ impl Key {
     /// # Errors
     /// `Signature`.
     pub(crate) fn verify(&self, signed: &str, signature: &str) -> Result<(), Reason> {
-        let genuine = jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, self.algorithm.library());
+        let genuine =
+            jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.key, self.algorithm.of_jsonwebtoken());
         if genuine.unwrap_or(false) { Ok(()) } else { Err(Reason::Signature) }
     }
 }

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use tempfile::TempDir;
 
 use crate::ports::free_port;
-use crate::process::Process;
+use crate::process::{Process, installed};
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Where Debian's package puts it, which is not on everybody's path.
@@ -54,9 +54,8 @@ impl Nginx {
 }
 
 fn program() -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).map(|dir| dir.join("nginx")).chain([PathBuf::from(DEBIAN)]);
-    places.into_iter().find(|file| file.is_file()).context("nginx is not installed (scripts/test-tools.sh)")
+    let debian = Path::new(DEBIAN);
+    if debian.is_file() { Ok(debian.to_owned()) } else { installed("nginx", "nginx-light") }
 }
 
 /// Only what it needs to run here as anybody; how it hands requests on is nginx's default.

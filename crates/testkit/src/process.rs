@@ -28,6 +28,16 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A program of the system, as the path finds it.
+///
+/// # Errors
+/// When it is not installed: scripts/test-tools.sh does that from this package.
+pub fn installed(name: &str, package: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+    found.with_context(|| format!("{name} is not installed: it is in the package {package} (scripts/test-tools.sh)"))
+}
+
 /// A running child; killed when dropped. Its standard error goes to a file.
 #[derive(Debug)]
 pub struct Process {

@@ -2,15 +2,15 @@
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::ports::free_port;
-use crate::process::Process;
+use crate::process::{Process, installed};
 use crate::tls::ServerCertificate;
 
 /// How long a server, or a set of them, may take to be ready.
@@ -141,17 +141,11 @@ impl RedisServer {
 }
 
 fn launch(args: &[OsString], dir: &Path) -> Result<Process> {
-    Process::start("redis-server", &program("redis-server", "redis-server")?, args, &[], dir)
-}
-
-fn program(name: &str, package: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
-    found.with_context(|| format!("{name} is not installed: it is in the package {package} (scripts/test-tools.sh)"))
+    Process::start("redis-server", &installed("redis-server", "redis-server")?, args, &[], dir)
 }
 
 async fn cli(port: u16, options: &RedisOptions, command: &[&str]) -> Result<String> {
-    let mut cli = Command::new(program("redis-cli", "redis-tools")?);
+    let mut cli = Command::new(installed("redis-cli", "redis-tools")?);
     cli.args(["-e", "-h", "127.0.0.1", "-p", &port.to_string()]);
     if let Some(tls) = &options.tls {
         cli.arg("--tls").arg("--cacert").arg(&tls.ca);

@@ -12,8 +12,8 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use crate::failure::{Exit, Failure};
-use crate::output;
 use crate::wire::{Problem, Readiness};
+use crate::{Session, output, wire};
 
 /// Where `ragstone up` listens unless told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -264,6 +264,32 @@ pub(crate) struct Page {
     /// Set when there are more.
     #[serde(default)]
     pub(crate) next_cursor: Option<String>,
+}
+
+impl Page {
+    /// Shows the page: as JSON, or as a table with a word about what was left out.
+    ///
+    /// # Errors
+    /// When an item is not as it should be, or standard output fails.
+    pub(crate) fn show<T: DeserializeOwned>(
+        self,
+        headings: &[&str],
+        row: impl Fn(T) -> Vec<String>,
+        limit: u32,
+        json: bool,
+        session: &mut Session,
+    ) -> Result<(), Failure> {
+        if json {
+            return session.out.json(&self);
+        }
+        let items: Vec<T> = self.items.into_iter().map(wire::read).collect::<Result<_, _>>()?;
+        let rows: Vec<_> = items.into_iter().map(row).collect();
+        session.out.table(headings, &rows)?;
+        if self.next_cursor.is_some() {
+            output::note(&format!("there are more than {limit}: see --limit"));
+        }
+        Ok(())
+    }
 }
 
 /// Makes a call until it succeeds, fails for good, or the server has been busy too often.

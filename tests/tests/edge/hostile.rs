@@ -2,7 +2,6 @@
 //! obeys every word outside the marked blocks: none is obeyed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use futures::StreamExt as _;
 use ragstone_testkit::client::Client;
@@ -10,7 +9,7 @@ use ragstone_testkit::fake_openai::{Behaviour, FakeOpenAi, OBEYED};
 use ragstone_testkit::stack::{Form, Stack};
 use serde_json::{Value, json};
 
-use crate::world::{ALL, client, say, token};
+use crate::world::{ALL, client, evaluation_data, say, token};
 
 /// A title is no longer.
 const TITLE_CHARS: usize = 500;
@@ -19,15 +18,9 @@ const AT_ONCE: usize = 4;
 
 /// The strings; `None`, and a word about it, where they are not on this machine.
 fn attacks() -> Option<Vec<String>> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let root = std::env::var_os("RAGSTONE_EVAL_DATA").map_or_else(beside, PathBuf::from).join("security");
     let mut attacks = Vec::new();
-    for name in ["bipia_text_attack_train.json", "bipia_code_attack_train.json"] {
-        let Ok(text) = std::fs::read_to_string(root.join(name)) else {
-            say(&format!("hostile documents: NOT RUN, {name} is not in {} (RAGSTONE_EVAL_DATA)", root.display()));
-            return None;
-        };
-        let kinds: BTreeMap<String, Vec<String>> = serde_json::from_str(&text).unwrap();
+    for file in ["security/bipia_text_attack_train.json", "security/bipia_code_attack_train.json"] {
+        let kinds: BTreeMap<String, Vec<String>> = evaluation_data("hostile documents", file)?;
         attacks.extend(kinds.into_values().flatten());
     }
     Some(attacks)

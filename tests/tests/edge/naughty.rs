@@ -1,7 +1,6 @@
 //! The naughty strings through every field that takes text: never a fault of the server's, and what is stored comes back as it was.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use futures::StreamExt as _;
 use http::HeaderValue;
@@ -11,20 +10,14 @@ use ragstone_testkit::client::Client;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::world::{ALL, channel, client, grpc, mcp, say, segment, stack, token};
+use crate::world::{ALL, channel, client, evaluation_data, grpc, mcp, say, segment, stack, token};
 
 /// Requests at once.
 const AT_ONCE: usize = 8;
 
 /// The strings; `None`, and a word about it, where they are not on this machine.
 fn strings() -> Option<Vec<String>> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let file = std::env::var_os("RAGSTONE_EVAL_DATA").map_or_else(beside, PathBuf::from).join("security/blns.json");
-    let Ok(text) = std::fs::read_to_string(&file) else {
-        say(&format!("naughty strings: NOT RUN, {} is not there (RAGSTONE_EVAL_DATA)", file.display()));
-        return None;
-    };
-    let strings: Vec<String> = serde_json::from_str(&text).unwrap();
+    let strings: Vec<String> = evaluation_data("naughty strings", "security/blns.json")?;
     assert!(strings.len() > 400, "{}", strings.len());
     Some(strings)
 }

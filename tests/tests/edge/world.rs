@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,6 +12,7 @@ use ragstone_proto::v1::rag_service_client::RagServiceClient;
 use ragstone_testkit::client::{Answer, Client};
 use ragstone_testkit::stack::{Form, SECRET, Stack};
 use reqwest::header::HeaderMap;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
@@ -24,6 +26,17 @@ pub(crate) const ALL: [Scope; 3] = [Scope::Query, Scope::Ingest, Scope::Admin];
 /// Tells also where the test runner keeps the output of tests that pass to itself.
 pub(crate) fn say(text: &str) {
     std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
+}
+
+/// A file of the evaluation data, parsed; `None`, and a word about it, where it is not on this machine.
+pub(crate) fn evaluation_data<T: DeserializeOwned>(what: &str, file: &str) -> Option<T> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let file = std::env::var_os("RAGSTONE_EVAL_DATA").map_or_else(beside, PathBuf::from).join(file);
+    let Ok(text) = std::fs::read_to_string(&file) else {
+        say(&format!("{what}: NOT RUN, {} is not there (RAGSTONE_EVAL_DATA)", file.display()));
+        return None;
+    };
+    Some(serde_json::from_str(&text).unwrap())
 }
 
 /// One process that wants credentials, with these settings besides.

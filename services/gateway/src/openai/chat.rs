@@ -164,10 +164,7 @@ pub(crate) async fn complete(State(app): State<Arc<App>>, headers: HeaderMap, bo
     if !streamed {
         return Ok(Json(whole(query::rest::finish(events).await?)?).into_response());
     }
-    let mut events = events;
-    // What fails before the first word is an ordinary error.
-    let first = events.next().await.transpose()?;
-    Ok(sse::respond(chunks(stream::iter(first.map(Ok)).chain(events).boxed(), include_usage)))
+    Ok(sse::respond(chunks(query::rest::begun(events).await?, include_usage)))
 }
 
 fn usage(answer: &Answer) -> Value {

@@ -128,14 +128,13 @@ pub(crate) async fn create(State(app): State<Arc<App>>, headers: HeaderMap, body
         Input::Messages(messages) => Conversation::new(messages)?,
     };
     let frame = Frame { created: now(), max_output_tokens, temperature, metadata: metadata.unwrap_or_default() };
-    let mut events =
+    let events =
         query::start(app, caller, ragstone.unwrap_or_default().ask(chat, max_output_tokens, temperature), deadline)
             .await?;
     if !stream.unwrap_or_default() {
         return Ok(Json(frame.complete(query::rest::finish(events).await?)?).into_response());
     }
-    let first = events.next().await.transpose()?;
-    Ok(sse::respond(steps(stream::iter(first.map(Ok)).chain(events).boxed(), frame)))
+    Ok(sse::respond(steps(query::rest::begun(events).await?, frame)))
 }
 
 /// Where `[n]` stands in the text, in characters, and which document it names.

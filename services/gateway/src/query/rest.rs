@@ -28,12 +28,19 @@ pub(crate) async fn whole(events: Events) -> Result<Response, Problem> {
     Ok(Json(AnswerView::from(finish(events).await?)).into_response())
 }
 
-/// The answer as a stream. What fails before the first event is an ordinary error response: clients, proxies and load
+/// The same events, once the first is there. What fails before it is an ordinary error response: clients, proxies and load
 /// balancers understand a status better than an event.
-pub(crate) async fn stream(mut events: Events) -> Result<Response, Problem> {
+///
+/// # Errors
+/// Whatever ends the query before its first event.
+pub(crate) async fn begun(mut events: Events) -> Result<Events> {
     let first = events.next().await.transpose()?;
-    let events = stream::iter(first.map(Ok)).chain(events);
-    Ok(crate::sse::respond(events.map(|event| match event {
+    Ok(stream::iter(first.map(Ok)).chain(events).boxed())
+}
+
+/// The answer as a stream.
+pub(crate) async fn stream(events: Events) -> Result<Response, Problem> {
+    Ok(crate::sse::respond(begun(events).await?.map(|event| match event {
         Ok(event) => render(event),
         Err(error) => crate::sse::error(error),
     })))

@@ -78,16 +78,8 @@ pub(crate) async fn run(args: Args, session: &mut Session) -> Result<(), Failure
     match args.action {
         Action::List { status, limit } => {
             let page = client.list(&["documents"], status.map(DocumentStatus::as_str), limit as usize).await?;
-            if args.json {
-                return session.out.json(&page);
-            }
-            let documents: Vec<Document> = page.items.into_iter().map(wire::read).collect::<Result<_, _>>()?;
-            let rows: Vec<_> = documents.into_iter().map(row).collect();
-            session.out.table(&["document", "version", "status", "chunks", "bytes", "updated", "error"], &rows)?;
-            if page.next_cursor.is_some() {
-                crate::output::note(&format!("there are more than {limit}: see --limit"));
-            }
-            Ok(())
+            let headings = ["document", "version", "status", "chunks", "bytes", "updated", "error"];
+            page.show(&headings, row, limit, args.json, session)
         }
         Action::Get { id } => {
             let document: Value = client.get(&["documents", id.as_str()]).await?;

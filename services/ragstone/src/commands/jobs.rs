@@ -4,12 +4,12 @@ use clap::Subcommand;
 use ragstone_core::{JobId, JobStatus};
 use serde_json::{Value, json};
 
+use crate::Session;
 use crate::client::{Client, Connection};
 use crate::commands::documents::fields;
 use crate::failure::Failure;
 use crate::output::one_line;
-use crate::wire::{self, Job};
-use crate::{Session, output};
+use crate::wire::Job;
 
 const ERROR_COLUMNS: usize = 80;
 
@@ -90,16 +90,8 @@ async fn list(
     session: &mut Session,
 ) -> Result<(), Failure> {
     let page = client.list(&["jobs"], status.map(JobStatus::as_str), limit as usize).await?;
-    if json {
-        return session.out.json(&page);
-    }
-    let jobs: Vec<Job> = page.items.into_iter().map(wire::read).collect::<Result<_, _>>()?;
-    let rows: Vec<_> = jobs.into_iter().map(row).collect();
-    session.out.table(&["job", "document", "version", "status", "stage", "tries", "done", "error"], &rows)?;
-    if page.next_cursor.is_some() {
-        output::note(&format!("there are more than {limit}: see --limit"));
-    }
-    Ok(())
+    let headings = ["job", "document", "version", "status", "stage", "tries", "done", "error"];
+    page.show(&headings, row, limit, json, session)
 }
 
 fn row(job: Job) -> Vec<String> {

@@ -105,16 +105,8 @@ async fn create(client: &Client, wanted: Create, json: bool, session: &mut Sessi
 
 async fn list(client: &Client, limit: u32, json: bool, session: &mut Session) -> Result<(), Failure> {
     let page = client.list(&["admin", "keys"], None, limit as usize).await?;
-    if json {
-        return session.out.json(&page);
-    }
-    let keys: Vec<Key> = page.items.into_iter().map(wire::read).collect::<Result<_, _>>()?;
-    let rows: Vec<_> = keys.into_iter().map(row).collect();
-    session.out.table(&["key", "subject", "scopes", "groups", "created", "by", "expires", "revoked"], &rows)?;
-    if page.next_cursor.is_some() {
-        output::note(&format!("there are more than {limit}: see --limit"));
-    }
-    Ok(())
+    let headings = ["key", "subject", "scopes", "groups", "created", "by", "expires", "revoked"];
+    page.show(&headings, row, limit, json, session)
 }
 
 fn row(key: Key) -> Vec<String> {
